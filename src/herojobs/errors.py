@@ -1,0 +1,130 @@
+"""Every error that HeroJobs raises for a caller to catch.
+
+    HeroJobsError
+    ├── InvalidJob                 a field of a job is wrong: nothing was written
+    │   ├── InvalidName            circle or topic can't be a name
+    │   ├── UnknownKind            no processor runs this params_type
+    │   └── ParamsTooLarge
+    ├── InvalidReference           not of the form circle/topic/id
+    ├── JobNotFound                no job has this reference
+    ├── JobConflict                the job's state doesn't allow what was asked
+    ├── WaitTimeout                the job isn't over yet (also a TimeoutError)
+    ├── RedisUnavailable           Redis can't be reached: nothing was written
+    │   └── SubmissionUnconfirmed  stored, but Redis didn't confirm: it will run, don't submit it again
+    ├── EmbeddedRedisError         the embedded server can't be started
+    ├── SettingsError              a setting has a wrong value
+    └── WorkerError                a worker can't be started
+
+Two packages that know nothing of jobs have trees of their own: `herojobs.ourdb.OurDBError` and
+`herojobs.heroscript.HeroScriptError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HeroJobsError(Exception):
+    """Base of all errors below."""
+
+
+class InvalidJob(HeroJobsError):
+    """A field of a job is wrong.
+
+    Attributes:
+        field: the field's name, as in the job's JSON or the call.
+        got: the value, shortened.
+    """
+
+    def __init__(self, field: str, got: object, problem: str, right: str = "") -> None:
+        self.field = field
+        self.got = got
+        shown = repr(got)
+        if len(shown) > 80:
+            shown = shown[:77] + "..."
+        hint = f"; {right}" if right.startswith("did you") else f"; use {right}" if right else ""
+        super().__init__(f"{field} {shown}: {problem}{hint}")
+
+
+class InvalidName(InvalidJob):
+    """A circle or topic whose name nothing is left of, or that names a folder outside."""
+
+
+class UnknownKind(InvalidJob):
+    """A params_type that no processor runs."""
+
+    def __init__(self, kind: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        super().__init__("params_type", kind, "no such kind of job", did_you_mean(kind, names))
+
+
+class ParamsTooLarge(InvalidJob):
+    """Params over the limit (setting `max_params`)."""
+
+
+class InvalidReference(HeroJobsError):
+    """A reference that isn't of the form `circle/topic/id`."""
+
+    def __init__(self, text: str, problem: str) -> None:
+        super().__init__(
+            f"{text[:80]!r} is no job reference: {problem}; write circle/topic/id, like reports/daily/12"
+        )
+
+
+class JobNotFound(HeroJobsError):
+    """No job has this reference."""
+
+    def __init__(self, ref: object) -> None:
+        self.ref = str(ref)
+        super().__init__(f"there is no job {ref}")
+
+
+class JobConflict(HeroJobsError):
+    """The job's state doesn't allow what was asked."""
+
+
+class WaitTimeout(HeroJobsError, TimeoutError):
+    """The job wasn't over within the time given to `wait`."""
+
+
+class RedisUnavailable(HeroJobsError):
+    """Redis can't be reached, or refuses. Nothing was written."""
+
+
+class SubmissionUnconfirmed(RedisUnavailable):
+    """The jobs are stored, but Redis didn't confirm them: they will run once it is back.
+
+    Submitting them again would make them run twice.
+
+    Attributes:
+        refs: the references of the stored jobs.
+    """
+
+    def __init__(self, refs: list[str], cause: object) -> None:
+        self.refs = refs
+        shown = ", ".join(refs[:3]) + (f" and {len(refs) - 3} more" if len(refs) > 3 else "")
+        super().__init__(
+            f"stored as {shown}, but Redis didn't confirm ({cause}); don't submit again: it will run"
+        )
+
+
+class EmbeddedRedisError(HeroJobsError):
+    """The embedded Redis server can't be started or doesn't answer."""
+
+
+class SettingsError(HeroJobsError):
+    """A setting has a wrong name or value."""
+
+
+class WorkerError(HeroJobsError):
+    """A worker process can't be started, for example because a module of actors doesn't import."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question naming the nearest known name, or the list of what is known, to end an error with."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return "one of " + ", ".join(names) if names else ""

@@ -1,0 +1,249 @@
+"""What a job is: its fields, their JSON, and what makes one valid.
+
+The first fourteen fields are the original's, under its JSON names and in its order, and are always written; a
+program that knows only these can read and write jobs (Redis layout, A2). The fields after them are ours and
+are left out while they have their default.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from herojobs.errors import InvalidJob, ParamsTooLarge, UnknownKind
+from herojobs.names import Queue, Ref
+
+MAX_ID = 0xFFFF_FFFF
+MAX_TIMEOUT = 30 * 24 * 3600
+MAX_PRIORITY = 9
+MAX_ATTEMPTS = 100
+DEFAULT_MAX_ATTEMPTS = 3
+DEFAULT_MAX_PARAMS = 4 * 1024 * 1024
+
+
+class JobStatus(StrEnum):
+    """The original's four statuses. Finer states are told by `Job.reason`, `attempts` and the times."""
+
+    NEW = "new"
+    ACTIVE = "active"
+    DONE = "done"
+    ERROR = "error"
+
+
+class ParamsType(StrEnum):
+    """The kinds of job that are built in; plug-ins may add others (entry points `herojobs.processors`)."""
+
+    HEROSCRIPT = "heroscript"
+    RHAISCRIPT = "rhaiscript"
+    OPENRPC = "openrpc"
+    AI = "ai"
+
+
+class Reason(StrEnum):
+    """Why a job ended, in `Job.reason`."""
+
+    DONE = "done"
+    FAILED = "failed"  # its content raised an error
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    KILLED = "killed"  # its worker died by a signal, `max_attempts` times
+    OOM = "oom"  # its worker passed its memory limit, or the kernel ended it for want of memory
+    LOST = "lost"  # the WatchDogs that ran it vanished, `max_attempts` times
+    REMOVED = "removed"  # taken out of its queue by `empty`
+
+
+def _new() -> str:
+    return "new"
+
+
+def _default_topic() -> str:
+    return "default"
+
+
+def _heroscript() -> str:
+    return "heroscript"
+
+
+def now_ms() -> int:
+    """Return the time as unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+# Default factories other than list, dict and set make msgspec write a field even when it has its default.
+class Job(msgspec.Struct, omit_defaults=True):
+    """A job, as it is stored in OurDB and Redis.
+
+    Attributes:
+        job_id: its number within circle and topic, from 1; 0 = not submitted yet.
+        session_key: who asked; a secret, never shown in listings or logs.
+        circle_id: the tenant, as spelled by who submitted it.
+        topic: the queue within the circle, likewise.
+        params: the script, call or prompt.
+        params_type: its kind; see `ParamsType`.
+        timeout: seconds it may run; 0 = the setting `default_timeout`.
+        status: `new`, `active`, `error` or `done`; see `JobStatus`.
+        time_scheduled: unix seconds when it may run, at the earliest.
+        time_start: unix seconds when it first started, 0 = not yet.
+        time_end: unix seconds when it ended, 0 = not yet.
+        error: what went wrong, empty if nothing.
+        result: what it returned.
+        log: whether its output is kept; it can be followed live in any case.
+        attempts: how often it was started so far.
+        max_attempts: how often it may be started when its worker or WatchDog dies.
+        priority: 0 to 9; jobs of a higher one start first within their queue.
+        reason: why it ended; see `Reason`.
+        signal: the number of the signal that ended its worker, 0 = none.
+        created_ms: unix milliseconds of its submission.
+        started_ms: unix milliseconds of its latest start.
+        ended_ms: unix milliseconds of its end.
+        parent: reference of the job that submitted this one.
+        tags: free labels.
+    """
+
+    job_id: int = msgspec.field(default_factory=int, name="jobid")
+    session_key: str = msgspec.field(default_factory=str, name="sessionkey")
+    circle_id: str = msgspec.field(default_factory=str, name="circleid")
+    topic: str = msgspec.field(default_factory=_default_topic)
+    params: str = msgspec.field(default_factory=str)
+    params_type: str = msgspec.field(default_factory=_heroscript)
+    timeout: int = msgspec.field(default_factory=int)
+    status: str = msgspec.field(default_factory=_new)
+    time_scheduled: int = msgspec.field(default_factory=int)
+    time_start: int = msgspec.field(default_factory=int)
+    time_end: int = msgspec.field(default_factory=int)
+    error: str = msgspec.field(default_factory=str)
+    result: str = msgspec.field(default_factory=str)
+    log: bool = msgspec.field(default_factory=bool)
+
+    attempts: int = 0
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    priority: int = 0
+    reason: str = ""
+    signal: int = 0
+    created_ms: int = 0
+    started_ms: int = 0
+    ended_ms: int = 0
+    parent: str = ""
+    tags: list[str] = []
+
+    @property
+    def queue(self) -> Queue:
+        """The queue that the job belongs to, names fixed."""
+        return Queue.of(self.circle_id, self.topic)
+
+    @property
+    def ref(self) -> Ref:
+        """The job's name outside its queue, `circle/topic/id` as text."""
+        return Ref(self.queue, self.job_id)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the job has ended, well or not."""
+        return self.status in ("done", "error")
+
+    def to_json(self) -> bytes:
+        """Return the job as compact JSON."""
+        return encode(self)
+
+    def explain_end(self) -> str:
+        """Return the reason of the job's end as words, empty if it isn't over."""
+        if self.reason == Reason.KILLED:
+            return f"killed by signal {self.signal}" if self.signal else "its worker died"
+        return _REASON_WORDS.get(self.reason, self.reason) if self.is_over else ""
+
+
+_REASON_WORDS: dict[str, str] = {
+    Reason.DONE: "done",
+    Reason.FAILED: "failed",
+    Reason.TIMEOUT: "timed out",
+    Reason.CANCELLED: "cancelled",
+    Reason.OOM: "out of memory",
+    Reason.LOST: "lost by its WatchDogs",
+    Reason.REMOVED: "removed from the queue",
+}
+
+ORIGINAL_FIELDS = Job.__struct_encode_fields__[:14]
+"""JSON names of the original's fields."""
+
+encode: Callable[[Job], bytes] = msgspec.json.Encoder().encode
+decode: Callable[[bytes | str], Job] = msgspec.json.Decoder(Job).decode
+"""Read a job that ours wrote. Foreign JSON goes through `decode_foreign`."""
+
+
+def decode_foreign(data: bytes) -> Job:
+    """Return the job in JSON from a program that isn't ours, read as the original reads it.
+
+    Names match in any case, null leaves a field's zero value, unknown fields are passed over, an empty topic,
+    status and kind get the original's defaults (kind `openrpc`), a negative timeout counts as 0, and the older
+    generation's `heroscript`, `rhaiscript` and `openrpc` members count as params (Redis layout, A2 and C6).
+
+    Raises:
+        InvalidJob: it isn't a JSON object, or a field has a type that the original refuses.
+    """
+    try:
+        raw = msgspec.json.decode(data)
+    except msgspec.DecodeError as e:
+        raise InvalidJob("job", data[:60].decode("utf-8", "replace"), f"unreadable JSON ({e})") from None
+    if not isinstance(raw, dict):
+        raise InvalidJob("job", raw, "not a JSON object")
+    known = {name.lower(): name for name in Job.__struct_encode_fields__}
+    fields: dict[str, Any] = {}
+    for name, value in raw.items():
+        field = known.get(name.lower())
+        if field is not None and value is not None:
+            fields[field] = value
+    if not fields.get("params"):
+        lower = {name.lower(): value for name, value in raw.items()}
+        for kind in ("heroscript", "rhaiscript", "openrpc"):
+            if isinstance(lower.get(kind), str) and lower[kind]:
+                fields |= {"params": lower[kind], "params_type": kind}
+                break
+    if isinstance(fields.get("jobid"), str):  # the older generation's ids are UUIDs
+        del fields["jobid"]
+    try:
+        job = msgspec.convert(fields, Job)
+    except msgspec.ValidationError as e:
+        raise InvalidJob("job", data[:60].decode("utf-8", "replace"), str(e)) from None
+    if not 0 <= job.job_id <= MAX_ID:
+        raise InvalidJob("jobid", job.job_id, "out of range", f"0 to {MAX_ID}")
+    job.topic = job.topic or "default"
+    job.status = job.status or "new"
+    job.params_type = fields.get("params_type") or ParamsType.OPENRPC.value
+    job.timeout = max(0, job.timeout)
+    return job
+
+
+def validate(job: Job, kinds: Iterable[str], *, max_params: int = DEFAULT_MAX_PARAMS) -> Queue:
+    """Check a job that is about to be submitted, and return its queue.
+
+    Args:
+        job: the job; nothing in it is changed.
+        kinds: the params_types that some processor runs.
+        max_params: longest params, in bytes of UTF-8.
+
+    Raises:
+        InvalidName: circle or topic can't be a name.
+        UnknownKind: no processor runs the params_type.
+        ParamsTooLarge: params are over `max_params`.
+        InvalidJob: another field is wrong; the error names it.
+    """
+    queue = Queue.of(job.circle_id, job.topic)
+    if job.params_type not in kinds:
+        raise UnknownKind(job.params_type, kinds)
+    if not job.params or job.params.isspace():
+        raise InvalidJob("params", job.params, "empty", "the script, call or prompt that the job runs")
+    if len(job.params) * 4 > max_params and (size := len(job.params.encode("utf-8", "replace"))) > max_params:
+        raise ParamsTooLarge("params", job.params[:20] + "...", f"{size:,} bytes", f"at most {max_params:,}")
+    if not 0 <= job.timeout <= MAX_TIMEOUT:
+        raise InvalidJob("timeout", job.timeout, "out of range", f"0 (the default) to {MAX_TIMEOUT} seconds")
+    if not 0 <= job.priority <= MAX_PRIORITY:
+        raise InvalidJob("priority", job.priority, "out of range", f"0 to {MAX_PRIORITY}, 9 runs first")
+    if not 1 <= job.max_attempts <= MAX_ATTEMPTS:
+        raise InvalidJob("max_attempts", job.max_attempts, "out of range", f"1 to {MAX_ATTEMPTS}")
+    if job.time_scheduled < 0:
+        raise InvalidJob("time_scheduled", job.time_scheduled, "negative", "unix seconds")
+    return queue
