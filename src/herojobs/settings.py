@@ -1,7 +1,7 @@
 """Settings: `HEROJOBS_*` variables, then `<home>/herojobs.toml`, then the defaults below.
 
-Each field tells its meaning, unit and what breaks when it is wrong; the reference page in docs/ is made of these
-texts (`python -m herojobs.settings`).
+The text below each field tells its meaning, its unit and what breaks when it is wrong; docs/settings.md is made of
+these texts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -21,167 +21,95 @@ from herojobs.job import DEFAULT_MAX_PARAMS
 PREFIX = "HEROJOBS_"
 
 
-def about(text: str, **limits: Any) -> Meta:
-    """Return the metadata of a setting: its description and, as msgspec names them, its limits."""
-    return Meta(description=text, **limits)
-
-
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings, typed. Make them with `load`."""
 
-    home: Annotated[
-        Path,
-        about(
-            "Folder of all data: job databases, logs, the embedded Redis. Must be on a local disk: file locks of network "
-            "file systems don't hold between hosts. Only from HEROJOBS_HOME, since herojobs.toml is in it."
-        ),
-    ] = Path("~/hero")
-    redis_url: Annotated[
-        str,
-        about(
-            "Redis to use, as redis://, rediss:// or unix:// address. Empty: the embedded server, shared by all processes "
-            "of this home."
-        ),
-    ] = ""
-    sync: Annotated[
-        Literal["always", "interval", "never"],
-        about(
-            "When OurDB flushes to disk: `always` before a submission or result is acknowledged, `interval` at most 100 ms "
-            "later, `never` leaves it to the kernel. A crashed process loses nothing with any of them; a power cut loses up to the "
-            "interval."
-        ),
-    ] = "interval"
-    default_timeout: Annotated[
-        int, about("Seconds a job may run whose own timeout is 0.", ge=1, le=2_592_000)
-    ] = 60
-    max_params: Annotated[
-        int,
-        about(
-            "Longest params of a job, in bytes. Longer ones are refused at submission.", ge=1, le=8_388_608
-        ),
-    ] = DEFAULT_MAX_PARAMS
-    max_result: Annotated[
-        int,
-        about(
-            "Longest result or error of a job, in bytes. A longer result ends the job as failed, saying so.",
-            ge=100,
-            le=8_388_608,
-        ),
-    ] = DEFAULT_MAX_PARAMS
-    result_ttl: Annotated[
-        int,
-        about(
-            "Seconds that a job which is over stays in Redis; OurDB keeps it. 0: stays until deleted, so Redis grows.",
-            ge=0,
-        ),
-    ] = 7 * 24 * 3600
-    workers: Annotated[
-        int,
-        about(
-            "Exclusive worker processes of a WatchDog, each running one synchronous job at a time. 0: one a core.",
-            ge=0,
-            le=256,
-        ),
-    ] = 0
-    concurrency: Annotated[
-        int,
-        about("Asynchronous jobs that the concurrent worker of a WatchDog runs at once.", ge=1, le=10_000),
-    ] = 200
-    actors: Annotated[
-        tuple[str, ...],
-        about(
-            "Modules of actors that workers load, as importable names. A name that doesn't import stops the WatchDog's start."
-        ),
-    ] = ()
-    circle_actors: Annotated[
-        dict[str, tuple[str, ...]],
-        about("Actors that a circle's scripts may name, by circle; a circle that isn't listed may name all."),
-    ] = {}
-    heroscript_include_root: Annotated[
-        str, about("Folder that `!!play.include` may read from. Empty: includes are refused.")
-    ] = ""
-    lease: Annotated[
-        float,
-        about(
-            "Seconds after which a job whose WatchDog has vanished is taken over by another. Too short: a WatchDog that is "
-            "merely slow loses its jobs, which then start a second time.",
-            ge=1,
-            le=3600,
-        ),
-    ] = 15.0
-    grace: Annotated[
-        float,
-        about(
-            "Seconds between interrupting a job that overran its timeout, so that it can clean up, and killing its worker.",
-            ge=0,
-            le=60,
-        ),
-    ] = 0.5
-    stop_timeout: Annotated[
-        float,
-        about(
-            "Seconds that running jobs get to finish when a WatchDog stops; what is left then goes back to its queue.",
-            ge=0,
-            le=3600,
-        ),
-    ] = 25.0
-    reconcile_interval: Annotated[
-        float,
-        about(
-            "Seconds between two comparisons of OurDB with Redis, which bring back jobs that Redis has lost.",
-            ge=0.1,
-        ),
-    ] = 60.0
-    worker_memory: Annotated[
-        int,
-        about(
-            "Megabytes of address space that a worker may use, 0: no limit. A job that passes it ends with reason oom. Linux only.",
-            ge=0,
-        ),
-    ] = 0
-    worker_open_files: Annotated[
-        int, about("Files that a worker may have open, 0: the system's limit.", ge=0)
-    ] = 0
-    worker_max_jobs: Annotated[
-        int,
-        about(
-            "Jobs after which a worker is replaced by a fresh one, against leaks in the jobs' code. 0: never.",
-            ge=0,
-        ),
-    ] = 0
-    log_max: Annotated[
-        int,
-        about(
-            "Most bytes kept of one job's log; the rest is dropped, and a last line says how much.",
-            ge=1000,
-            le=1 << 30,
-        ),
-    ] = 1_000_000
-    foreign_topics: Annotated[
-        tuple[str, ...],
-        about(
-            "Queues, as circle/topic, whose jobs other programs than HeroJobs fetch and run: reconciliation leaves them alone."
-        ),
-    ] = ()
-    legacy_mirror: Annotated[
-        str,
-        about(
-            "One queue, as circle/topic, whose jobs are also written under the legacy key jobsmanager:<id>. Empty: none."
-        ),
-    ] = ""
-    ourdb_dump: Annotated[
-        bool,
-        about(
-            "Whether databases keep the dump that other OurDB programs read; see docs/ourdb.md before turning it off."
-        ),
-    ] = True
-    cluster: Annotated[
-        bool,
-        about(
-            "Whether key names carry braces, so that Redis Cluster works. Other programs can't follow there; never change it while "
-            "jobs are queued."
-        ),
-    ] = False
+    home: Path = Path("~/hero")
+    """Folder of all data: job databases, logs, the embedded Redis. Must be on a local disk: file locks of
+    network file systems don't hold between hosts. Only from HEROJOBS_HOME, since herojobs.toml is in
+    it."""
+
+    redis_url: str = ""
+    """Redis to use, as redis://, rediss:// or unix:// address. Empty: the embedded server, shared by all
+    processes of this home."""
+
+    sync: Literal["always", "interval", "never"] = "interval"
+    """When OurDB flushes to disk: `always` before a submission or result is acknowledged, `interval` at
+    most 100 ms later, `never` leaves it to the kernel. A crashed process loses nothing with any of
+    them; a power cut loses up to the interval."""
+
+    default_timeout: Annotated[int, Meta(ge=1, le=2592000)] = 60
+    """Seconds a job may run whose own timeout is 0."""
+
+    max_params: Annotated[int, Meta(ge=1, le=8388608)] = DEFAULT_MAX_PARAMS
+    """Longest params of a job, in bytes. Longer ones are refused at submission."""
+
+    max_result: Annotated[int, Meta(ge=100, le=8388608)] = DEFAULT_MAX_PARAMS
+    """Longest result or error of a job, in bytes. A longer result ends the job as failed, saying so."""
+
+    result_ttl: Annotated[int, Meta(ge=0)] = 7 * 24 * 3600
+    """Seconds that a job which is over stays in Redis; OurDB keeps it. 0: stays until deleted, so Redis
+    grows."""
+
+    workers: Annotated[int, Meta(ge=0, le=256)] = 0
+    """Exclusive worker processes of a WatchDog, each running one synchronous job at a time. 0: one a core."""
+
+    concurrency: Annotated[int, Meta(ge=1, le=10000)] = 200
+    """Asynchronous jobs that the concurrent worker of a WatchDog runs at once."""
+
+    actors: tuple[str, ...] = ()
+    """Modules of actors that workers load, as importable names. A name that doesn't import stops the
+    WatchDog's start."""
+
+    circle_actors: dict[str, tuple[str, ...]] = {}
+    """Actors that a circle's scripts may name, by circle; a circle that isn't listed may name all."""
+
+    heroscript_include_root: str = ""
+    """Folder that `!!play.include` may read from. Empty: includes are refused."""
+
+    lease: Annotated[float, Meta(ge=1, le=3600)] = 15.0
+    """Seconds after which a job whose WatchDog has vanished is taken over by another. Too short: a
+    WatchDog that is merely slow loses its jobs, which then start a second time."""
+
+    grace: Annotated[float, Meta(ge=0, le=60)] = 0.5
+    """Seconds between interrupting a job that overran its timeout, so that it can clean up, and killing
+    its worker."""
+
+    stop_timeout: Annotated[float, Meta(ge=0, le=3600)] = 25.0
+    """Seconds that running jobs get to finish when a WatchDog stops; what is left then goes back to its
+    queue."""
+
+    reconcile_interval: Annotated[float, Meta(ge=0.1)] = 60.0
+    """Seconds between two comparisons of OurDB with Redis, which bring back jobs that Redis has lost."""
+
+    worker_memory: Annotated[int, Meta(ge=0)] = 0
+    """Megabytes of address space that a worker may use, 0: no limit. A job that passes it ends with reason
+    oom. Linux only."""
+
+    worker_open_files: Annotated[int, Meta(ge=0)] = 0
+    """Files that a worker may have open, 0: the system's limit."""
+
+    worker_max_jobs: Annotated[int, Meta(ge=0)] = 0
+    """Jobs after which a worker is replaced by a fresh one, against leaks in the jobs' code. 0: never."""
+
+    log_max: Annotated[int, Meta(ge=1000, le=1 << 30)] = 1000000
+    """Most bytes kept of one job's log; the rest is dropped, and a last line says how much."""
+
+    foreign_topics: tuple[str, ...] = ()
+    """Queues, as circle/topic, whose jobs other programs than HeroJobs fetch and run: reconciliation
+    leaves them alone."""
+
+    legacy_mirror: str = ""
+    """One queue, as circle/topic, whose jobs are also written under the legacy key jobsmanager:<id>.
+    Empty: none."""
+
+    ourdb_dump: bool = True
+    """Whether databases keep the dump that other OurDB programs read; see docs/ourdb.md before turning it
+    off."""
+
+    cluster: bool = False
+    """Whether key names carry braces, so that Redis Cluster works. Other programs can't follow there;
+    never change it while jobs are queued."""
 
     @property
     def circles_dir(self) -> Path:
@@ -208,11 +136,13 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     checked: dict[str, Any] = {}
     for name, (value, source) in values.items():
         if name not in fields:
-            raise SettingsError(f"{source}{name}: no such setting; {did_you_mean(name, fields)}")
+            raise SettingsError(f"{source or name}: no such setting; {did_you_mean(name, fields)}")
         try:
             checked[name] = msgspec.convert(value, fields[name].type, strict=False)
         except msgspec.ValidationError as e:
-            raise SettingsError(f"{source}{name} {value!r}: {e}") from None
+            choices = get_args(fields[name].type) if "enum" in str(e) else ()
+            right = f"; {did_you_mean(str(value), choices)}" if choices else ""
+            raise SettingsError(f"{source or name} {value!r}: {e}{right}") from None
     return Settings(**checked)
 
 
@@ -223,7 +153,7 @@ def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise SettingsError(f"{path}: {e}") from None
-    return {name: (value, f"{path}: ") for name, value in table.items()}
+    return {name: (value, f"{path}: {name}") for name, value in table.items()}
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
@@ -241,5 +171,5 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
                 value = msgspec.json.decode(text)
             except msgspec.DecodeError:
                 raise SettingsError(f"{variable} {text!r}: not a JSON object") from None
-        found[name] = (value, f"{PREFIX}: ")
+        found[name] = (value, variable)
     return found
