@@ -67,9 +67,7 @@ class InvalidReference(HeroJobsError):
     """A reference that isn't of the form `circle/topic/id`."""
 
     def __init__(self, text: str, problem: str) -> None:
-        super().__init__(
-            f"{text[:80]!r} is no job reference: {problem}; write circle/topic/id, like reports/daily/12"
-        )
+        super().__init__(f"{text[:80]!r} is no job reference: {problem}; write circle/topic/id, like reports/daily/12")
 
 
 class JobNotFound(HeroJobsError):
@@ -104,9 +102,7 @@ class SubmissionUnconfirmed(RedisUnavailable):
     def __init__(self, refs: list[str], cause: object) -> None:
         self.refs = refs
         shown = ", ".join(refs[:3]) + (f" and {len(refs) - 3} more" if len(refs) > 3 else "")
-        super().__init__(
-            f"stored as {shown}, but Redis didn't confirm ({cause}); don't submit again: it will run"
-        )
+        super().__init__(f"stored as {shown}, but Redis didn't confirm ({cause}); don't submit again: it will run")
 
 
 class EmbeddedRedisError(HeroJobsError):

@@ -178,8 +178,8 @@ def decode_foreign(data: bytes) -> Job:
     """Return the job in JSON from a program that isn't ours, read as the original reads it.
 
     Names match in any case, null leaves a field's zero value, unknown fields are passed over, an empty topic,
-    status and kind get the original's defaults (kind `openrpc`), a negative timeout counts as 0, and the
-    older generation's `heroscript`, `rhaiscript` and `openrpc` members count as params (Redis layout, A2 and C6).
+    status and kind get the original's defaults (kind `openrpc`), and a negative timeout counts as 0. The older
+    generation's `heroscript`, `rhaiscript` and `openrpc` members count as params (Redis layout, A2 and C6).
 
     Raises:
         InvalidJob: it isn't a JSON object, or a field has a type that the original refuses.

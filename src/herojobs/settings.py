@@ -1,7 +1,7 @@
 """Settings: `HEROJOBS_*` variables, then `<home>/herojobs.toml`, then the defaults below.
 
-The text below each field tells its meaning, its unit and what breaks when it is wrong; docs/settings.md is made of
-these texts.
+The text below each field tells its meaning, its unit and what breaks when it is wrong; docs/settings.md is made
+of these texts.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     most 100 ms later, `never` leaves it to the kernel. A crashed process loses nothing with any of
     them; a power cut loses up to the interval."""
 
-    default_timeout: Annotated[int, Meta(ge=1, le=2592000)] = 60
+    default_timeout: Annotated[int, Meta(ge=1, le=2_592_000)] = 60
     """Seconds a job may run whose own timeout is 0."""
 
-    max_params: Annotated[int, Meta(ge=1, le=8388608)] = DEFAULT_MAX_PARAMS
+    max_params: Annotated[int, Meta(ge=1, le=8_388_608)] = DEFAULT_MAX_PARAMS
     """Longest params of a job, in bytes. Longer ones are refused at submission."""
 
-    max_result: Annotated[int, Meta(ge=100, le=8388608)] = DEFAULT_MAX_PARAMS
+    max_result: Annotated[int, Meta(ge=100, le=8_388_608)] = DEFAULT_MAX_PARAMS
     """Longest result or error of a job, in bytes. A longer result ends the job as failed, saying so."""
 
     result_ttl: Annotated[int, Meta(ge=0)] = 7 * 24 * 3600
@@ -54,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     workers: Annotated[int, Meta(ge=0, le=256)] = 0
     """Exclusive worker processes of a WatchDog, each running one synchronous job at a time. 0: one a core."""
 
-    concurrency: Annotated[int, Meta(ge=1, le=10000)] = 200
+    concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 200
     """Asynchronous jobs that the concurrent worker of a WatchDog runs at once."""
 
     actors: tuple[str, ...] = ()

@@ -1,0 +1,148 @@
+"""Messages between a WatchDog and its workers: length-prefixed msgpack frames over socket pairs.
+
+A frame is four bytes of length, little-endian, and a list of messages: what has collected since the last frame
+travels together. Jobs and their ends go over the data socket. Orders that must reach a worker while it runs a
+job (interrupt, recall) go over the control socket, which a thread of the worker reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+MAX_FRAME = 64 * 1024 * 1024
+
+
+class Message(msgspec.Struct, array_like=True, gc=False):
+    """Base of all messages; `number` is the WatchDog's number of the run it speaks of."""
+
+
+# from the WatchDog, on the data socket
+
+
+class Setup(Message, tag="setup"):
+    """First message to a worker: how it is to be."""
+
+    settings: bytes
+    concurrent: bool
+    python_path: list[str]
+
+
+class Start(Message, tag="start"):
+    """Run this job."""
+
+    number: int
+    job: bytes
+    """The job's JSON."""
+    ref: str
+    """`circle/topic/id` of the job, which may differ from what its JSON says."""
+
+
+# from the WatchDog, on the control socket
+
+
+class Interrupt(Message, tag="interrupt"):
+    """End this run if it is the one running: it is over its time, or cancelled."""
+
+    number: int
+    why: str
+
+
+class Recall(Message, tag="recall"):
+    """Give back the runs that haven't been started."""
+
+
+# from a worker
+
+
+class Ready(Message, tag="ready"):
+    """The worker has loaded everything."""
+
+
+class Unfit(Message, tag="unfit"):
+    """The worker can't start, for a reason that another try won't change."""
+
+    error: str
+
+
+class Over(Message, tag="over"):
+    """A run has ended. `how`: done, failed, interrupted, oom."""
+
+    number: int
+    how: str
+    text: str
+    """The result of a run that is done, else the error."""
+    partial: str
+    """Results from before the error."""
+    took: int
+    """Microseconds it ran."""
+
+
+class Back(Message, tag="back"):
+    """These runs weren't started and can be given to another worker."""
+
+    numbers: list[int]
+
+
+class Elsewhere(Message, tag="elsewhere"):
+    """This run belongs to the other sort of worker: asynchronous content to the concurrent one and vice versa."""
+
+    number: int
+    blocked: bool
+    """It was started, and blocked the event loop."""
+
+
+class Output(Message, tag="output"):
+    """What a run wrote to its log."""
+
+    number: int
+    text: str
+
+
+class Beat(Message, tag="beat"):
+    """The concurrent worker's event loop goes round."""
+
+
+ToWorker = Setup | Start
+Control = Interrupt | Recall
+FromWorker = Ready | Unfit | Over | Back | Elsewhere | Output | Beat
+
+_encoder = msgspec.msgpack.Encoder()
+decode_to_worker: Callable[[bytes | memoryview], list[ToWorker]] = msgspec.msgpack.Decoder(list[ToWorker]).decode
+decode_control: Callable[[bytes | memoryview], list[Control]] = msgspec.msgpack.Decoder(list[Control]).decode
+decode_from_worker: Callable[[bytes | memoryview], list[FromWorker]] = msgspec.msgpack.Decoder(list[FromWorker]).decode
+
+
+def frame(messages: Sequence[Message]) -> bytes:
+    """Return the bytes that carry these messages."""
+    payload = _encoder.encode(messages)
+    return len(payload).to_bytes(4, "little") + payload
+
+
+class FrameReader:
+    """Cuts a byte stream into the payloads of its frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the payloads that are complete now that `data` has come, in order.
+
+        Raises:
+            ValueError: a frame claims to be over 64 MB: the other side isn't one of ours.
+        """
+        buffer = self._buffer
+        buffer += data
+        payloads, start = [], 0
+        while len(buffer) - start >= 4:
+            size = int.from_bytes(buffer[start : start + 4], "little")
+            if size > MAX_FRAME:
+                raise ValueError(f"a frame of {size} bytes; at most {MAX_FRAME}")
+            if len(buffer) - start - 4 < size:
+                break
+            payloads.append(bytes(buffer[start + 4 : start + 4 + size]))
+            start += 4 + size
+        if start:
+            del buffer[:start]
+        return payloads

@@ -1,0 +1,101 @@
+"""How a job ends: frozen values that get matched, and what each writes into the job.
+
+A worker reports `Done` or `Failed`, or that the job was `Interrupted`; the WatchDog finds the others by what became
+of the worker. `apply` is the one place where an ending turns into a job's fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from herojobs.job import Job, JobStatus, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The content ran to its end."""
+
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The content raised an error, or can't be run at all."""
+
+    error: str
+    result: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """It ran over its timeout, in seconds, and was ended."""
+
+    timeout: int
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Someone cancelled it while it ran."""
+
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """Its worker died by a signal (0: by an exit), each of the times that it was started."""
+
+    signal: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfMemory:
+    """It passed its worker's memory limit, or the kernel ended the worker for want of memory."""
+
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The WatchDogs that ran it vanished, each of the times that it was started."""
+
+    attempts: int
+
+
+Outcome = Done | Failed | TimedOut | Cancelled | Killed | OutOfMemory | Lost
+
+
+def apply(job: Job, outcome: Outcome, now_ms: int) -> None:
+    """Write an outcome and the time of the end, in unix milliseconds, into a job."""
+    job.ended_ms = now_ms
+    job.time_end = now_ms // 1000
+    match outcome:
+        case Done(result):
+            job.status, job.reason, job.result, job.error = (
+                JobStatus.DONE.value,
+                Reason.DONE.value,
+                result,
+                "",
+            )
+            return
+        case Failed(error, result):
+            job.reason, job.error, job.result = Reason.FAILED.value, error, result
+        case TimedOut(timeout, forced):
+            how = "; it didn't stop when asked, so its worker was killed" if forced else ""
+            job.reason, job.error = Reason.TIMEOUT.value, f"timed out after {timeout} s{how}"
+        case Cancelled(forced):
+            how = "; it didn't stop when asked, so its worker was killed" if forced else ""
+            job.reason, job.error = Reason.CANCELLED.value, f"cancelled while running{how}"
+        case Killed(signal, attempts):
+            died = f"was killed by signal {signal}" if signal else "died"
+            job.reason, job.signal = Reason.KILLED.value, signal
+            job.error = f"its worker {died} in each of {attempts} attempts"
+        case OutOfMemory(detail):
+            job.reason, job.error = Reason.OOM.value, "out of memory" + (f": {detail}" if detail else "")
+        case Lost(attempts):
+            job.reason, job.error = (
+                Reason.LOST.value,
+                f"lost: {attempts} attempts began and none reported its end",
+            )
+    job.status = JobStatus.ERROR.value
