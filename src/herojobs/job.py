@@ -8,8 +8,9 @@ are left out while they have their default.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -41,6 +42,11 @@ class ParamsType(StrEnum):
     RHAISCRIPT = "rhaiscript"
     OPENRPC = "openrpc"
     AI = "ai"
+
+
+BUILT_IN_KINDS = frozenset(kind.value for kind in ParamsType)
+PROCESSORS_GROUP = "herojobs.processors"
+"""Entry point group of plug-ins; the entry's name is the params_type."""
 
 
 class Reason(StrEnum):
@@ -217,12 +223,19 @@ def decode_foreign(data: bytes) -> Job:
     return job
 
 
-def validate(job: Job, kinds: Iterable[str], *, max_params: int = DEFAULT_MAX_PARAMS) -> Queue:
+@cache
+def known_kinds() -> frozenset[str]:
+    """Return the params_types that a job may have: the built-in ones and those of installed plug-ins."""
+    from importlib.metadata import entry_points  # here: slow to import, and only unknown kinds ask
+
+    return frozenset(BUILT_IN_KINDS) | {point.name for point in entry_points(group=PROCESSORS_GROUP)}
+
+
+def validate(job: Job, *, max_params: int = DEFAULT_MAX_PARAMS) -> Queue:
     """Check a job that is about to be submitted, and return its queue.
 
     Args:
         job: the job; nothing in it is changed.
-        kinds: the params_types that some processor runs.
         max_params: longest params, in bytes of UTF-8.
 
     Raises:
@@ -232,8 +245,8 @@ def validate(job: Job, kinds: Iterable[str], *, max_params: int = DEFAULT_MAX_PA
         InvalidJob: another field is wrong; the error names it.
     """
     queue = Queue.of(job.circle_id, job.topic)
-    if job.params_type not in kinds:
-        raise UnknownKind(job.params_type, kinds)
+    if job.params_type not in BUILT_IN_KINDS and job.params_type not in known_kinds():
+        raise UnknownKind(job.params_type, known_kinds())
     if not job.params or job.params.isspace():
         raise InvalidJob("params", job.params, "empty", "the script, call or prompt that the job runs")
     if len(job.params) * 4 > max_params and (size := len(job.params.encode("utf-8", "replace"))) > max_params:

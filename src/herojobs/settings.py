@@ -6,9 +6,11 @@ of these texts.
 
 from __future__ import annotations
 
+import ast
 import os
 import tomllib
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -172,4 +174,16 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
             except msgspec.DecodeError:
                 raise SettingsError(f"{variable} {text!r}: not a JSON object") from None
         found[name] = (value, variable)
+    return found
+
+
+def meanings() -> dict[str, str]:
+    """Return what each setting means: the texts below the fields, from this module's source."""
+    source = ast.parse(Path(__file__).read_text("utf-8"))
+    body = next(node for node in source.body if isinstance(node, ast.ClassDef) and node.name == "Settings").body
+    found = {}
+    for field, text in pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            assert isinstance(field.target, ast.Name)
+            found[field.target.id] = " ".join(str(text.value.value).split())
     return found

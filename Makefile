@@ -1,0 +1,53 @@
+# Two targets set everything up by themselves: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PY := .venv/bin/python
+UV := .venv/bin/uv
+export PATH := $(CURDIR)/.venv/bin:$(HOME)/.cargo/bin:$(PATH)
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t16
+
+demo: .venv/run.stamp rhai ## install, start HeroJobs, run jobs of every kind, stop
+	@$(PY) examples/demo.py
+
+test: .venv/dev.stamp rhai ## install, lint, type-check, run all tests
+	ruff format --check .
+	ruff check .
+	lint-imports
+	mypy
+	$(PY) -m pytest -n 4 --dist worksteal
+
+bench: .venv/dev.stamp rhai ## measure HeroJobs' own speed
+	$(PY) -m benchmarks.run
+
+docs: .venv/dev.stamp ## build the reference pages that are made from the code
+	$(PY) docs/build.py
+
+fmt: .venv/dev.stamp ## format and fix what can be fixed by itself
+	ruff format .
+	ruff check --fix .
+
+pins: .venv/dev.stamp ## renew the pinned dependencies
+	scripts/pins
+
+clean: ## remove what was installed and built
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis rhai/target
+
+rhai: .venv/run.stamp
+	@scripts/build-rhai
+
+.venv/uv.stamp: requirements/uv.txt
+	@scripts/make-venv
+	@touch $@
+
+.venv/run.stamp: .venv/uv.stamp requirements/run.txt pyproject.toml
+	@$(UV) pip install --quiet --require-hashes -r requirements/run.txt
+	@$(UV) pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements/dev.txt
+	@$(UV) pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.PHONY: help demo test bench docs fmt pins clean rhai

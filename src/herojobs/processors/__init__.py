@@ -1,0 +1,1 @@
+"""Processors: one for each kind of job, text in and result out."""

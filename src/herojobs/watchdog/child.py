@@ -1,0 +1,266 @@
+"""A worker as its WatchDog sees it: a child process, its sockets, and the runs it was given."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from herojobs.errors import WorkerError
+from herojobs.frames import Control, FrameReader, FromWorker, Setup, Start, decode_from_worker, frame
+from herojobs.settings import Settings
+from herojobs.watchdog.runs import Run
+
+AHEAD_MICROS = 20_000
+"""Work that an exclusive worker is sent ahead, measured by how long its jobs took lately."""
+AHEAD_MAX = 64
+
+
+class Child:
+    """One worker process.
+
+    Attributes:
+        concurrent: which sort of worker it is.
+        ready: whether it has loaded everything.
+        runs: what it was given and hasn't reported, oldest first; of an exclusive worker the first one runs.
+        killed_for: the run because of which we killed it, None = we didn't, or not because of a run.
+        heard: monotonic time of its last message.
+        done: runs that it has reported.
+        took: microseconds that its runs take, the slowest of late.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        settings: Settings,
+        concurrent: bool,
+        on_messages: Callable[[Child, list[FromWorker]], None],
+        on_output: Callable[[Child, bytes], None],
+        on_closed: Callable[[Child], None],
+    ) -> None:
+        self.concurrent = concurrent
+        self.ready = False
+        self.runs: dict[int, Run] = {}
+        self.killed_for: Run | None = None
+        self.killed = False
+        self.recalled = False
+        self.done = 0
+        self.took = AHEAD_MICROS / 2
+        self.heard = loop.time()
+        self.oom_kills = _oom_kills()
+        self._loop = loop
+        self._on_messages = on_messages
+        self._on_output = on_output
+        self._on_closed = on_closed
+        self._reader = FrameReader()
+        self._unsent = bytearray()
+        self._data, data = socket.socketpair()
+        self._control, control = socket.socketpair()
+        self._output, output = os.pipe()
+        self._data.setblocking(False)
+        self._control.setblocking(False)
+        os.set_blocking(self._output, False)
+        for end in (self._data, data):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        try:
+            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", "herojobs.worker", str(data.fileno()), str(control.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=(data.fileno(), control.fileno()),
+                process_group=0,
+            )
+        except OSError as e:
+            self._close()
+            raise WorkerError(f"a worker can't be started: {e}") from e
+        finally:
+            data.close()
+            control.close()
+            os.close(output)
+        loop.add_reader(self._data, self._on_data)
+        loop.add_reader(self._output, self.read_output)
+        self._write(frame([Setup(_encode(settings), concurrent, sys.path)]))
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self.process.pid
+
+    @property
+    def running(self) -> Run | None:
+        """The run that an exclusive worker is at, None if it is idle."""
+        return next(iter(self.runs.values()), None)
+
+    @property
+    def room(self) -> int:
+        """How many more runs an exclusive worker should be given."""
+        if not self.ready or self.killed or self.recalled:
+            return 0
+        return max(1, min(AHEAD_MAX, int(AHEAD_MICROS / (self.took + 1)))) - len(self.runs)
+
+    def give(self, runs: list[Run]) -> None:
+        """Send runs to the worker, in one frame."""
+        if not self.runs and not self.concurrent:
+            runs[0].deadline = self._loop.time() + runs[0].timeout
+        for run in runs:
+            self.runs[run.number] = run
+            if self.concurrent:
+                run.deadline = self._loop.time() + run.timeout
+        self._write(frame([Start(run.number, run.data, run.ref) for run in runs]))
+
+    def take(self, number: int) -> Run | None:
+        """Remove a run that is over or comes back; the next one of an exclusive worker starts now."""
+        run = self.runs.pop(number, None)
+        if run is not None and not self.concurrent:
+            following = self.running
+            if following is not None and not following.deadline:
+                following.deadline = self._loop.time() + following.timeout
+        return run
+
+    def order(self, order: Control) -> None:
+        """Send an order over the control socket; a worker too stuck to read it will be killed anyway."""
+        with contextlib.suppress(OSError):
+            self._control.send(frame([order]))
+
+    def kill(self, because: Run | None = None) -> None:
+        """End the process, its group and everything that descends from it. Its death is noticed like any other."""
+        if self.killed:
+            return
+        self.killed = True
+        self.killed_for = because
+        end_family(self.pid)
+
+    def retire(self) -> None:
+        """Let the worker end by itself, once it has run what it was given."""
+        with contextlib.suppress(OSError):
+            self._data.shutdown(socket.SHUT_WR)
+
+    def is_dead(self) -> bool:
+        """Return whether the process has ended; it isn't reaped yet."""
+        return self.process.returncode is not None or _has_exited(self.pid)
+
+    def bury(self) -> int:
+        """Reap the dead process after reading what it left; return its exit code, negative for a signal."""
+        self._on_data(at_end=True)
+        self.read_output()
+        end_family(self.pid)  # what it forked lives on otherwise
+        self._close()
+        return self.process.wait()
+
+    def died_of_memory(self) -> bool:
+        """Return whether the kernel ended a process for want of memory since this worker started."""
+        return _oom_kills() > self.oom_kills
+
+    def read_output(self) -> None:
+        """Pass on what was written to the worker's stdout and stderr behind Python's back."""
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(self._output, 65536):
+                self._on_output(self, chunk)
+            self._loop.remove_reader(self._output)
+
+    def _on_data(self, at_end: bool = False) -> None:
+        messages: list[FromWorker] = []
+        closed = False
+        try:
+            while True:
+                received = self._data.recv(1 << 18)
+                if not received:
+                    closed = True
+                    break
+                for payload in self._reader.feed(received):
+                    messages += decode_from_worker(payload)
+                if len(received) < 1 << 18 and not at_end:
+                    break
+        except BlockingIOError:
+            pass
+        except (OSError, ValueError, msgspec.DecodeError):
+            closed = True  # a job has written to our socket, or the worker died in a frame
+            self.kill()
+        if messages:
+            self.heard = self._loop.time()
+            self._on_messages(self, messages)
+        if closed and not at_end:
+            self._loop.remove_reader(self._data)
+            self._on_closed(self)
+
+    def _write(self, data: bytes) -> None:
+        if not self._unsent:
+            try:
+                sent = self._data.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return  # it is dead; what it had is put back when that is noticed
+            if sent == len(data):
+                return
+            data = data[sent:]
+            self._loop.add_writer(self._data, self._on_writable)
+        self._unsent += data
+
+    def _on_writable(self) -> None:
+        try:
+            sent = self._data.send(self._unsent)
+        except BlockingIOError:
+            return
+        except OSError:
+            sent = len(self._unsent)
+        del self._unsent[:sent]
+        if not self._unsent:
+            self._loop.remove_writer(self._data)
+
+    def _close(self) -> None:
+        for end in (self._data, self._control):
+            if end.fileno() >= 0:
+                self._loop.remove_reader(end)
+                self._loop.remove_writer(end)
+                end.close()
+        if self._output >= 0:
+            self._loop.remove_reader(self._output)
+            os.close(self._output)
+            self._output = -1
+
+
+def end_family(pid: int) -> None:
+    """Kill a worker that isn't reaped yet, its process group, and what left the group but descends from it."""
+    import psutil  # here: most WatchDogs never kill
+
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGSTOP)  # a stopped family forks no more
+    try:
+        descendants = psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        descendants = []
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    for process in descendants:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def _has_exited(pid: int) -> bool:
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
+def _oom_kills() -> int:
+    """Return how many processes the kernel has ended for want of memory since it booted, 0 where it doesn't tell."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/vmstat").read_text("ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
+def _encode(settings: Settings) -> bytes:
+    return msgspec.msgpack.encode(settings, enc_hook=str)

@@ -1,0 +1,198 @@
+"""The WatchDog's heart: one exchange after another, each a single round trip that carries all that has collected.
+
+An exchange writes the ends of runs to OurDB, then sends Redis their finishes together with the claims for as many new
+jobs as the workers have room for; what the claims bring becomes active in OurDB and goes to the workers. While one
+exchange is on its way the next collects, so batches grow with the load, and a lone job leaves at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from herojobs.errors import RedisUnavailable
+from herojobs.job import now_ms
+from herojobs.live.call import Call
+from herojobs.live.calls import Claim, Started, put_back
+from herojobs.live.redis import AsyncRedis
+from herojobs.names import Queue
+from herojobs.ourdb import DatabaseLocked, OurDBError
+from herojobs.settings import Settings
+from herojobs.store.base import Position, Put, Store
+from herojobs.watchdog.fair import Turns
+from herojobs.watchdog.life import Life
+from herojobs.watchdog.logs import JobLogs
+from herojobs.watchdog.pool import Pool
+from herojobs.watchdog.runs import Run
+
+log = logging.getLogger("herojobs.watchdog")
+
+TELL_AFTER = 0.02
+"""Seconds that a run is under way before Redis is told that it is active; most jobs are over sooner."""
+TROUBLE_PAUSE = 1.0
+"""Seconds before the next try after OurDB or Redis refused."""
+
+
+class Cycle:
+    """Claims, hands out and settles runs; see the module.
+
+    Args:
+        redis: the connection for exchanges.
+        store: the durable history.
+        settings: the settings in force.
+        turns: the queues to claim from.
+        name: this WatchDog's name.
+    """
+
+    def __init__(self, redis: AsyncRedis, store: Store, settings: Settings, turns: Turns, name: str) -> None:
+        self._redis = redis
+        self._store = store
+        self._settings = settings
+        self._turns = turns
+        self._loop = asyncio.get_running_loop()
+        self._due = asyncio.Event()
+        self._unsent: list[Call[Any]] = []
+        self._claiming = True
+        self._well = True
+        self._life = Life(store, settings, name, self._write)
+        self._logs = JobLogs(store, settings)
+        self.pool = Pool(self._loop, settings, self._due.set)
+        self.hungry = asyncio.Event()
+        """Set while there is room for jobs and no queue is known to hold any."""
+
+    def wake(self) -> None:
+        """Have the next exchange happen now."""
+        self._due.set()
+
+    def stop_claiming(self) -> None:
+        """Take no more jobs."""
+        self._claiming = False
+        self.hungry.clear()
+
+    async def run(self) -> None:
+        """Make exchanges until cancelled, whenever something has collected."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            try:
+                await self.exchange()
+            except (RedisUnavailable, OurDBError, OSError) as e:
+                if self._well:
+                    log.error("waiting: %s", e)
+                self._well = False
+                await asyncio.sleep(TROUBLE_PAUSE)
+                self._due.set()
+            else:
+                if not self._well:
+                    log.info("going on")
+                self._well = True
+
+    async def exchange(self) -> None:
+        """Settle what has ended and claim what there is room for, in one round trip.
+
+        Raises:
+            RedisUnavailable: nothing is forgotten: what wasn't sent goes with the next exchange.
+            OurDBError: OurDB couldn't be written (disk full, say); the ends are kept, the claimed jobs given back.
+        """
+        await self._settle()
+        claims = self._claims()
+        calls = self._unsent + [call for _, _, call in claims]
+        if not calls:
+            return
+        replies = await self._redis.run_many(calls)
+        settled, self._unsent = replies[: len(self._unsent)], []
+        for reply in settled:
+            if isinstance(reply, Started):
+                self._cancel(reply)
+        for (queue, token, _), reply in zip(claims, replies[len(settled) :], strict=True):
+            await self._accept(queue, token, reply)
+        if self._unsent or (self._claiming and self._turns.is_hot() and self.pool.room() > 0):
+            self._due.set()
+        self._note_hunger()
+
+    async def give_back(self, runs: Sequence[Run]) -> None:
+        """Put the jobs of runs that won't go on back at their queues' heads; their attempts don't count."""
+        self._unsent += await self._life.give_back(runs, counted=False)
+        await self.exchange()
+
+    def tick(self) -> None:
+        """Look after workers and what became due; to be called about every 50 ms."""
+        self.pool.tick()
+        now = self._loop.time()
+        started_before = now - TELL_AFTER
+        if any(
+            run.deadline and not run.told and run.deadline - run.timeout < started_before for run in self.pool.runs()
+        ):
+            self._due.set()
+        if self._turns.heat_due(now_ms()):
+            self._due.set()
+        if self.pool.ended or self.pool.put_back or self.pool.spared or self.pool.output:
+            self._due.set()
+
+    async def _settle(self) -> None:
+        """Write to OurDB what has ended or goes back; what can't be written stays for the next time."""
+        pool = self.pool
+        if pool.output:
+            output, pool.output = pool.output, []
+            self._unsent += self._logs.write(output)
+        if pool.ended:
+            ended, pool.ended = pool.ended, []
+            try:
+                self._unsent += await self._life.end(ended)
+            except (OurDBError, OSError):
+                pool.ended[:0] = ended
+                raise
+        for counted in (True, False):
+            runs = pool.put_back if counted else pool.spared
+            if runs:
+                taken = runs[:]
+                self._unsent += await self._life.give_back(taken, counted=counted)
+                del runs[: len(taken)]
+        started_before = self._loop.time() - TELL_AFTER
+        self._unsent += self._life.tell_started(
+            run
+            for run in pool.runs()
+            if run.deadline and not run.told and not run.abandoned and run.deadline - run.timeout < started_before
+        )
+
+    def _claims(self) -> list[tuple[Queue, str, Call[Claim]]]:
+        if not self._claiming or not self._well:
+            return []
+        wishes = self._turns.wishes(self.pool.room(), self.pool.concurrent_room())
+        return [(queue, *self._life.claim(queue, n)) for queue, n in wishes]
+
+    async def _accept(self, queue: Queue, token: str, claim: Claim) -> None:
+        self._turns.note(queue, claim.waiting, claim.next_due)
+        if not claim.jobs:
+            return
+        try:
+            runs, calls = await self._life.accept(queue, token, claim.jobs)
+        except (OurDBError, OSError):
+            back = [(each.id, token, b"") for each in reversed(claim.jobs)]
+            self._unsent.append(put_back(queue, back, count_attempt=False))
+            raise
+        self._unsent += calls
+        self.pool.dispatch(runs)
+        if runs:
+            self._turns.set_concurrent(queue, all(run.concurrent for run in runs))
+
+    def _cancel(self, started: Started) -> None:
+        for key in started.cancelled:
+            for run in self.pool.runs():
+                if run.id == key:
+                    self.pool.cancel(run)
+
+    def _note_hunger(self) -> None:
+        if self._claiming and not self._turns.is_hot() and self.pool.room() > 0:
+            self.hungry.set()
+        else:
+            self.hungry.clear()
+
+    async def _write(self, queue: Queue, puts: list[Put]) -> list[Position | None]:
+        """Write to OurDB from the event loop; while another process holds the lock, from a thread."""
+        try:
+            return self._store.put_many(queue, puts, lock_timeout=0)
+        except DatabaseLocked:
+            return await asyncio.to_thread(self._store.put_many, queue, puts, 30.0)

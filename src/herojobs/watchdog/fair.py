@@ -1,0 +1,122 @@
+"""Which queues to claim from next: circles in turn, and within a circle its topics in turn.
+
+A queue is *hot* while it may have something to claim: it woke us, its last claim left something waiting, or its next
+scheduled job or lease end is due. Only hot queues are asked.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+
+from herojobs.names import Queue
+
+QUEUES_AT_ONCE = 32
+"""Queues asked in one round trip."""
+
+
+class Turns:
+    """The queues that a WatchDog serves, and whose turn it is.
+
+    Args:
+        serves: tells whether a queue is one of ours.
+    """
+
+    def __init__(self, serves: Callable[[Queue], bool]) -> None:
+        self._serves = serves
+        self._known: set[Queue] = set()
+        self._hot: dict[str, dict[Queue, None]] = {}  # by circle; the first one is next
+        self._due: list[tuple[int, Queue]] = []
+        self._concurrent: set[Queue] = set()
+
+    def known(self) -> list[Queue]:
+        """Return all queues that we serve."""
+        return list(self._known)
+
+    def learn(self, queues: Iterable[Queue]) -> None:
+        """Take in queues that may be new; new ones are hot."""
+        for queue in queues:
+            if queue not in self._known and self._serves(queue):
+                self._known.add(queue)
+                self.heat(queue)
+
+    def heat(self, queue: Queue) -> None:
+        """Note that a queue may have something to claim."""
+        if queue not in self._known:
+            if not self._serves(queue):
+                return
+            self._known.add(queue)
+        self._hot.setdefault(queue.circle, {}).setdefault(queue)
+
+    def is_hot(self) -> bool:
+        """Return whether any queue may have something to claim."""
+        return bool(self._hot)
+
+    def note(self, queue: Queue, waiting: int, next_due: int) -> None:
+        """Take in what a claim said: ids that still wait, and when the next one is due, in unix milliseconds."""
+        if not waiting:
+            topics = self._hot.get(queue.circle, {})
+            topics.pop(queue, None)
+            if not topics:
+                self._hot.pop(queue.circle, None)
+        if next_due:
+            heapq.heappush(self._due, (next_due, queue))
+
+    def heat_due(self, now_ms: int) -> bool:
+        """Heat the queues in which something is due by now; return whether there was one."""
+        found = False
+        while self._due and self._due[0][0] <= now_ms:
+            self.heat(heapq.heappop(self._due)[1])
+            found = True
+        return found
+
+    def set_concurrent(self, queue: Queue, concurrent: bool) -> None:
+        """Note that what a queue held last was asynchronous: it needs no exclusive worker."""
+        if concurrent:
+            self._concurrent.add(queue)
+        else:
+            self._concurrent.discard(queue)
+
+    def wishes(self, room: int, concurrent_room: int) -> list[tuple[Queue, int]]:
+        """Return how many jobs to claim from which queues, and move on in the turn.
+
+        Args:
+            room: blocking jobs that the workers can take.
+            concurrent_room: asynchronous jobs that they can take.
+        """
+        chosen: list[Queue] = []
+        circles = list(self._hot)
+        while circles and len(chosen) < QUEUES_AT_ONCE:
+            for circle in list(circles):
+                topics = self._hot[circle]
+                queue = next(iter(topics), None)
+                if queue is None or queue in chosen:
+                    circles.remove(circle)
+                    continue
+                del topics[queue]
+                topics[queue] = None  # to the end of its circle
+                chosen.append(queue)
+                if len(chosen) == QUEUES_AT_ONCE:
+                    break
+        for circle in {queue.circle for queue in chosen}:
+            self._hot[circle] = self._hot.pop(circle)  # to the end of the circles
+        blocking = [queue for queue in chosen if queue not in self._concurrent]
+        asynchronous = [queue for queue in chosen if queue in self._concurrent]
+        return [*_shares(blocking, room), *_shares(asynchronous, concurrent_room)]
+
+
+def _shares(queues: list[Queue], room: int) -> list[tuple[Queue, int]]:
+    """Divide room: among the circles first, then among each one's queues."""
+    by_circle: dict[str, list[Queue]] = {}
+    for queue in queues:
+        by_circle.setdefault(queue.circle, []).append(queue)
+    shares = []
+    for place, topics in enumerate(by_circle.values()):
+        circle_room = -(-room // (len(by_circle) - place))
+        for nth, queue in enumerate(topics):
+            share = -(-circle_room // (len(topics) - nth))
+            if share > 0:
+                shares.append((queue, share))
+                circle_room -= share
+                room -= share
+    return shares

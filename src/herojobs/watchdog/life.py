@@ -1,0 +1,219 @@
+"""The life of a job from its claim to its end, as the WatchDog writes it: OurDB first, then Redis.
+
+    claimed → accept: OurDB says it isn't over → active in OurDB → (a worker runs it)
+            → end: done or error in OurDB → finish in Redis
+            → give_back: new in OurDB → back at its queue's head in Redis
+
+OurDB takes a version only if it follows the one that this attempt wrote last, so a WatchDog that was paused while
+another took its job over can't write an end. What its Redis calls say then is refused by their token.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+from herojobs import job as jobs
+from herojobs.errors import ParamsTooLarge
+from herojobs.job import Job, JobStatus, now_ms
+from herojobs.live.call import Call
+from herojobs.live.calls import Claimed, JobKey, claim, finish, put_back, start
+from herojobs.names import Queue
+from herojobs.outcome import Cancelled, Failed, Lost, apply
+from herojobs.settings import Settings
+from herojobs.store.base import Position, Put, Store
+from herojobs.watchdog.adoption import Adoption
+from herojobs.watchdog.runs import Run
+
+log = logging.getLogger("herojobs.watchdog")
+
+Write = Callable[[Queue, list[Put]], Awaitable[list[Position | None]]]
+
+
+class Life:
+    """Moves jobs through their states.
+
+    Args:
+        store: the durable history.
+        settings: the settings in force.
+        name: this WatchDog's name, the first part of its tokens.
+        write: `store.put_many`, made so that it doesn't block the caller's event loop for long.
+    """
+
+    def __init__(self, store: Store, settings: Settings, name: str, write: Write) -> None:
+        self._store = store
+        self._settings = settings
+        self._name = name
+        self._write = write
+        self._tokens = itertools.count(1)
+        self._numbers = itertools.count(1)
+        self._adoption = Adoption(store)
+
+    def claim(self, queue: Queue, n: int) -> tuple[str, Call[Any]]:
+        """Return a token and the call that claims up to `n` jobs under it."""
+        token = f"{self._name}.{next(self._tokens)}"
+        return token, claim(queue, n, int(self._settings.lease * 1000), token)
+
+    async def accept(self, queue: Queue, token: str, claimed: Sequence[Claimed]) -> tuple[list[Run], list[Call[Any]]]:
+        """Make runs of claimed jobs, active in OurDB; jobs that shall not run come back as calls that settle them."""
+        runs: list[Run] = []
+        calls: list[Call[Any]] = []
+        over: list[tuple[JobKey, str, bytes, str]] = []
+        ended: list[Run] = []
+        now = now_ms()
+        puts: list[Put] = []
+        tips = self._store.tips(queue, [each.db_id for each in claimed])
+        for each, tip in zip(claimed, tips, strict=True):
+            if tip is None or not each.is_ours:
+                adopted = self._adoption.adopt(queue, token, each)
+                calls += adopted.calls
+                if adopted.tip is None:
+                    continue
+                each, tip = adopted.claimed, adopted.tip
+            job = jobs.decode(tip.data)
+            if job.is_over:  # its end was written, but Redis wasn't told or has forgotten
+                over.append((each.id, token, for_redis(job, each.number or each.id, tip.data), job.status))
+                continue
+            timeout = job.timeout or self._settings.default_timeout
+            run = Run(next(self._numbers), queue, each.number or each.id, each.db_id, token, job, timeout)
+            run.position = tip.position
+            if each.cx:
+                run.outcome = Cancelled()
+            elif each.at > job.max_attempts:
+                run.outcome = Lost(job.max_attempts)
+            if run.outcome is not None:
+                ended.append(run)
+                continue
+            job.attempts = each.at
+            job.status = JobStatus.ACTIVE.value
+            job.started_ms = now
+            job.time_start = job.time_start or now // 1000
+            run.data = jobs.encode(job)
+            puts.append(Put(each.db_id, run.data, tip.position))
+            runs.append(run)
+        runs, refused = await self._put(queue, runs, puts)
+        if refused:  # something wrote to them between our look and our write: look again at the next claim
+            calls.append(put_back(queue, [(run.id, token, b"") for run in refused], count_attempt=False))
+        if over:
+            calls.append(finish(queue, over, self._ttl))
+        calls += await self.end(ended)
+        return runs, calls
+
+    def tell_started(self, runs: Iterable[Run]) -> list[Call[Any]]:
+        """Return the calls that tell Redis of runs that are active."""
+        calls: list[Call[Any]] = []
+        for (queue, token), group in by_token(runs).items():
+            for run in group:
+                run.told = True
+            pairs = [(run.id, for_redis(run.job, run.id, run.data)) for run in group]
+            calls.append(start(queue, token, pairs))
+        return calls
+
+    async def end(self, runs: Iterable[Run]) -> list[Call[Any]]:
+        """Write the outcome of runs to OurDB; return the calls that write it to Redis."""
+        calls: list[Call[Any]] = []
+        now = now_ms()
+        for queue, group in by_queue(runs).items():
+            puts = []
+            for run in group:
+                job = run.job
+                assert run.outcome is not None
+                apply(job, run.outcome, now)
+                if run.took:
+                    job.started_ms = now - run.took // 1000
+                run.data = jobs.encode(job)
+                puts.append(Put(run.db_id, run.data, run.position))
+            accepted, refused = await self._put(queue, group, puts)
+            for run in refused:
+                log.warning("%s: another WatchDog has taken it over; what this one found is dropped", run.ref)
+            if accepted:
+                ends = [(run.id, run.token, for_redis(run.job, run.id, run.data), run.job.status) for run in accepted]
+                calls.append(finish(queue, ends, self._ttl))
+        return calls
+
+    async def give_back(self, runs: Iterable[Run], *, counted: bool) -> list[Call[Any]]:
+        """Write runs as new again; return the calls that put their jobs at their queues' heads.
+
+        Args:
+            runs: runs that won't go on.
+            counted: whether their attempt counts.
+        """
+        calls: list[Call[Any]] = []
+        for queue, group in by_queue(runs).items():
+            puts = []
+            for run in group:
+                job = run.job
+                if job.status == JobStatus.ACTIVE:  # not if this is the second try, after a full disk say
+                    job.status = JobStatus.NEW.value
+                    job.attempts -= not counted
+                run.data = jobs.encode(job)
+                puts.append(Put(run.db_id, run.data, run.position))
+            accepted, _ = await self._put(queue, group, puts)
+            if accepted:
+                back = [(run.id, run.token, for_redis(run.job, run.id, run.data)) for run in reversed(accepted)]
+                calls.append(put_back(queue, back, count_attempt=counted))
+        return calls
+
+    async def _put(self, queue: Queue, runs: Sequence[Run], puts: list[Put]) -> tuple[list[Run], list[Run]]:
+        """Write a version for each run; return the runs whose version was accepted, and the others."""
+        if not puts:
+            return [], []
+        try:
+            positions = await self._write(queue, puts)
+        except ParamsTooLarge:
+            positions = [await self._put_shortened(queue, run, put) for run, put in zip(runs, puts, strict=True)]
+        accepted, refused = [], []
+        for run, position in zip(runs, positions, strict=True):
+            if position is None:
+                refused.append(run)
+            else:
+                run.position = position
+                accepted.append(run)
+        return accepted, refused
+
+    async def _put_shortened(self, queue: Queue, run: Run, put: Put) -> Position | None:
+        """Write a version; if params and result together are more than OurDB holds, without the result."""
+        try:
+            return (await self._write(queue, [put]))[0]
+        except ParamsTooLarge as e:
+            apply(run.job, Failed(f"the result can't be stored: {e}"), run.job.ended_ms)
+            run.data = jobs.encode(run.job)
+            return (await self._write(queue, [put._replace(data=run.data)]))[0]
+
+    @property
+    def _ttl(self) -> int:
+        return self._settings.result_ttl
+
+
+def for_redis(job: Job, key: JobKey, data: bytes) -> bytes:
+    """Return a job's JSON as its Redis hash shows it: under its key's id, which a foreign producer may have chosen.
+
+    Args:
+        job: the job as OurDB has it.
+        key: the id in its Redis key.
+        data: the job's JSON.
+    """
+    if key == job.job_id or isinstance(key, bytes):
+        return data
+    number, job.job_id = job.job_id, key
+    shown = jobs.encode(job)
+    job.job_id = number
+    return shown
+
+
+def by_queue(runs: Iterable[Run]) -> dict[Queue, list[Run]]:
+    """Return runs grouped by queue."""
+    groups: dict[Queue, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.queue, []).append(run)
+    return groups
+
+
+def by_token(runs: Iterable[Run]) -> dict[tuple[Queue, str], list[Run]]:
+    """Return runs grouped by queue and token."""
+    groups: dict[tuple[Queue, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.queue, run.token), []).append(run)
+    return groups

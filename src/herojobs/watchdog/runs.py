@@ -1,0 +1,81 @@
+"""A run: one attempt at a job, from its claim by this WatchDog to the end that it reports."""
+
+from __future__ import annotations
+
+from herojobs.job import Job
+from herojobs.names import Queue
+from herojobs.outcome import Outcome
+from herojobs.store.base import Position
+
+
+class Run:
+    """One attempt at a job.
+
+    Attributes:
+        number: this WatchDog's number of the run.
+        queue: where the job belongs; with `id` it names it, whatever the job's JSON says.
+        id: the job's id in its queue's Redis keys.
+        db_id: its id in OurDB; differs for some foreign jobs.
+        token: what Redis wants to see before it takes anything about this attempt.
+        job: the job as it is now.
+        data: its JSON as last written.
+        position: where OurDB holds the version that this attempt wrote last.
+        concurrent: which sort of worker it is for.
+        timeout: seconds it may run.
+        deadline: monotonic time when it must be over; 0 while it hasn't started.
+        kill_at: monotonic time when its worker is killed, 0 = it hasn't been interrupted.
+        why: what it was interrupted for, `timeout`, `cancel` or `blocked`.
+        abandoned: another WatchDog has the job now, or it was put back: nothing it reports counts.
+        told: whether Redis knows that it is active.
+        outcome: how it ended, once it has.
+        blocked: it was found to block the event loop of the concurrent worker.
+        took: microseconds that it ran, as its worker says; 0 = unknown.
+        logged: bytes of its log that are kept so far.
+    """
+
+    __slots__ = (
+        "abandoned",
+        "blocked",
+        "concurrent",
+        "data",
+        "db_id",
+        "deadline",
+        "id",
+        "job",
+        "kill_at",
+        "logged",
+        "number",
+        "outcome",
+        "position",
+        "queue",
+        "ref",
+        "timeout",
+        "token",
+        "told",
+        "took",
+        "why",
+    )
+
+    def __init__(
+        self, number: int, queue: Queue, key: int | bytes, db_id: int, token: str, job: Job, timeout: int
+    ) -> None:
+        self.number = number
+        self.queue = queue
+        self.id = key
+        self.db_id = db_id
+        self.token = token
+        self.job = job
+        self.timeout = timeout
+        self.ref = f"{queue.circle}/{queue.topic}/{db_id}"
+        self.data = b""
+        self.position: Position | None = None
+        self.concurrent = False
+        self.deadline = 0.0
+        self.kill_at = 0.0
+        self.why = ""
+        self.abandoned = False
+        self.told = False
+        self.blocked = False
+        self.took = 0
+        self.logged = 0
+        self.outcome: Outcome | None = None

@@ -1,0 +1,177 @@
+"""The concurrent worker: runs asynchronous content, hundreds of jobs at once on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+import time
+from types import FrameType
+
+import uvloop
+
+from herojobs import job as jobs
+from herojobs.frames import (
+    Beat,
+    Control,
+    Elsewhere,
+    FrameReader,
+    Interrupt,
+    Message,
+    Output,
+    Over,
+    Start,
+    decode_to_worker,
+    frame,
+)
+from herojobs.processors.base import JobContext, JobInterrupted
+from herojobs.processors.kinds import Processors
+from herojobs.settings import Settings
+from herojobs.worker import control as control_thread
+from herojobs.worker import output
+from herojobs.worker.run import micros_since, over, over_by
+
+BEAT = 0.25
+"""Seconds between two signs of life."""
+
+
+class ConcurrentWorker:
+    """Runs each job as a task; see the module."""
+
+    def __init__(
+        self,
+        data: socket.socket,
+        control: socket.socket,
+        reader: FrameReader,
+        processors: Processors,
+        settings: Settings,
+    ) -> None:
+        self._data = data
+        self._control = control
+        self._reader = reader
+        self._processors = processors
+        self._settings = settings
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._numbers: dict[asyncio.Task[None], int] = {}
+        self._contexts: dict[int, JobContext] = {}
+        self._outbox: list[Message] = []
+        self._order: Interrupt | None = None
+
+    def serve(self) -> None:
+        """Run what comes until the WatchDog closes the socket."""
+        uvloop.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._closed = asyncio.Event()
+        signal.signal(control_thread.SIGNAL, self._on_signal)
+        control_thread.listen(self._control, self._obey)
+        self._loop.add_reader(self._data, self._on_data)
+        gc.collect()
+        gc.freeze()
+        while not self._closed.is_set():
+            self._post(Beat())
+            try:
+                async with asyncio.timeout(BEAT):
+                    await self._closed.wait()
+            except TimeoutError:
+                continue
+
+    def _on_data(self) -> None:
+        try:
+            received = self._data.recv(1 << 18, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        if not received:
+            self._loop.remove_reader(self._data)
+            self._closed.set()
+        for payload in self._reader.feed(received):
+            for message in decode_to_worker(payload):
+                if isinstance(message, Start):
+                    task = self._loop.create_task(self._run(message))
+                    self._tasks[message.number] = task
+                    self._numbers[task] = message.number
+
+    async def _run(self, start: Start) -> None:
+        began = time.perf_counter_ns()
+        job = jobs.decode(start.job)
+        number = start.number
+        log = output.JobLog(lambda text: self._post(Output(number, text)), self._settings.log_max)
+        self._contexts[number] = context = JobContext(job, start.ref, log.write)
+        output.current.set(log.write)  # the task's own context
+        message: Message
+        task = self._tasks[number]
+        try:
+            try:
+                processor = self._processors.get(job.params_type)
+                concurrent = processor.concurrent
+                if concurrent is None:
+                    concurrent = processor.is_concurrent(job)
+                if concurrent:
+                    result = await processor.run_async(job, context)
+                    message = over(number, result, micros_since(began), self._settings)
+                else:
+                    message = Elsewhere(number, False)
+            finally:
+                del self._numbers[task]  # no order can interrupt what follows
+        except asyncio.CancelledError:
+            why = context.interrupted_by or "cancelled itself"
+            message = Over(number, "interrupted" if context.cancelled else "failed", why, "", micros_since(began))
+        except JobInterrupted as e:
+            blocked = e.why == "blocked"
+            message = (
+                Elsewhere(number, True) if blocked else over_by(number, job, e, micros_since(began), self._settings)
+            )
+        except BaseException as e:  # a job may raise anything; nothing of it may end the worker
+            message = over_by(number, job, e, micros_since(began), self._settings)
+        if context.cancelled and not isinstance(message, Elsewhere):  # the job may have swallowed the cancellation
+            message = Over(number, "interrupted", context.interrupted_by, "", micros_since(began))
+        log.close()
+        self._post(message)
+        del self._contexts[number]
+        del self._tasks[number]
+        self._numbers.pop(task, None)
+
+    def _post(self, message: Message) -> None:
+        if not self._outbox:
+            self._loop.call_soon(self._flush)
+        self._outbox.append(message)
+
+    def _flush(self) -> None:
+        messages, self._outbox = self._outbox, []
+        self._data.sendall(frame(messages))
+
+    def _obey(self, order: Control) -> None:
+        """Take an order, in the control thread."""
+        if not isinstance(order, Interrupt):
+            return  # nothing waits here: what comes is started
+        self._order = order
+        current = self._running()
+        if current and order.number in (current, 0):
+            control_thread.poke_main_thread()  # that run holds the event loop: only an exception ends it
+        elif order.number:
+            self._loop.call_soon_threadsafe(self._cancel, order)
+
+    def _cancel(self, order: Interrupt) -> None:
+        task = self._tasks.get(order.number)
+        if task is not None:
+            self._contexts[order.number].interrupt(order.why)
+            task.cancel()
+
+    def _running(self) -> int:
+        """Return the number of the run whose code holds the event loop right now, 0 if none does."""
+        task = asyncio.current_task(self._loop)
+        return self._numbers.get(task, 0) if task is not None else 0
+
+    def _on_signal(self, _signal: int, _frame: FrameType | None) -> None:
+        order, self._order = self._order, None
+        current = self._running()
+        if order is None:
+            return
+        if current and order.number in (current, 0):
+            if order.why != "blocked":
+                self._contexts[current].interrupt(order.why)
+            raise JobInterrupted(order.why)
+        if order.number:
+            self._cancel(order)

@@ -1,0 +1,148 @@
+"""The exclusive worker: runs blocking content, one job at a time, in its main thread.
+
+Jobs that were sent ahead wait in `_waiting` or in the socket. A run can be interrupted only between the two lines
+that set `_number`; outside of them the handler of the signal does nothing that a job would notice.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import socket
+import time
+from collections import deque
+from types import FrameType
+
+from herojobs import job as jobs
+from herojobs.frames import (
+    Back,
+    Control,
+    Elsewhere,
+    FrameReader,
+    Interrupt,
+    Message,
+    Output,
+    Over,
+    Recall,
+    Start,
+    decode_to_worker,
+    frame,
+)
+from herojobs.processors.base import JobContext, JobInterrupted
+from herojobs.processors.kinds import Processors
+from herojobs.settings import Settings
+from herojobs.worker import control as control_thread
+from herojobs.worker import output
+from herojobs.worker.run import micros_since, over, over_by
+
+
+class ExclusiveWorker:
+    """Runs jobs one after another; see the module."""
+
+    def __init__(
+        self,
+        data: socket.socket,
+        control: socket.socket,
+        reader: FrameReader,
+        processors: Processors,
+        settings: Settings,
+    ) -> None:
+        self._data = data
+        self._control = control
+        self._reader = reader
+        self._processors = processors
+        self._settings = settings
+        self._waiting: deque[Start] = deque()
+        self._number = 0  # of the run that may be interrupted, 0 = none
+        self._context: JobContext | None = None
+        self._sending = False
+        self._order: Interrupt | None = None
+        self._recalled = False
+        self._raised = False
+
+    def serve(self) -> None:
+        """Run what comes until the WatchDog closes the socket."""
+        signal.signal(control_thread.SIGNAL, self._on_signal)
+        control_thread.listen(self._control, self._obey)
+        gc.collect()
+        gc.freeze()
+        while self._receive(0):
+            while self._waiting:
+                self._send(self._run(self._waiting.popleft()))
+
+    def _receive(self, flags: int) -> bool:
+        try:
+            received = self._data.recv(1 << 18, flags)
+        except BlockingIOError:
+            return True
+        for payload in self._reader.feed(received):
+            self._waiting.extend(message for message in decode_to_worker(payload) if isinstance(message, Start))
+        return bool(received)
+
+    def _run(self, start: Start) -> Message:
+        began = time.perf_counter_ns()
+        job = jobs.decode(start.job)
+        number = start.number
+        log = output.JobLog(lambda text: self._send(Output(number, text)), self._settings.log_max)
+        self._context = context = JobContext(job, start.ref, log.write)
+        self._raised = False
+        output.current.set(log.write)
+        self._number = number
+        message: Message
+        try:
+            processor = self._processors.get(job.params_type)
+            concurrent = processor.concurrent
+            if concurrent is None:
+                concurrent = processor.is_concurrent(job)
+            if concurrent:
+                message = Elsewhere(number, False)
+            else:
+                result = processor.run(job, context)
+                message = over(number, result, micros_since(began), self._settings)
+            self._number = 0
+        except BaseException as e:  # a job may raise anything; nothing of it may end the worker
+            self._number = 0
+            message = over_by(number, job, e, micros_since(began), self._settings)
+        if self._raised and self._order is not None:  # the job may have swallowed the exception
+            message = Over(number, "interrupted", self._order.why, "", micros_since(began))
+        output.current.set(None)
+        log.close()
+        return message
+
+    def _send(self, message: Message) -> None:
+        self._sending = True  # the handler must neither raise nor send in the middle of a frame
+        try:
+            self._data.sendall(frame([message]))
+        finally:
+            self._sending = False
+        if self._recalled or self._order is not None:
+            self._act()
+
+    def _obey(self, order: Control) -> None:
+        """Take an order, in the control thread."""
+        if isinstance(order, Recall):
+            self._recalled = True
+        else:
+            self._order = order
+            context = self._context
+            if context is not None and order.number == self._number:
+                context.interrupt(order.why)
+        control_thread.poke_main_thread()
+
+    def _on_signal(self, _signal: int, _frame: FrameType | None) -> None:
+        if not self._sending:
+            self._act()
+
+    def _act(self) -> None:
+        """Do, in the main thread, what the control thread was told."""
+        if self._recalled and self._number:
+            self._recalled = False
+            self._receive(socket.MSG_DONTWAIT)
+            if self._waiting:
+                numbers = [start.number for start in self._waiting]
+                self._waiting.clear()
+                self._send(Back(numbers))
+        order = self._order
+        if order is not None and order.number == self._number and not self._raised:
+            self._raised = True
+            raise JobInterrupted(order.why)

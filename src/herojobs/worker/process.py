@@ -1,0 +1,81 @@
+"""A worker's life from its first message to its end: set-up, limits, then one of two ways to run jobs."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+import msgspec
+
+from herojobs.errors import HeroJobsError
+from herojobs.frames import FrameReader, Ready, Setup, Unfit, decode_to_worker, frame
+from herojobs.processors.kinds import Processors
+from herojobs.settings import Settings
+from herojobs.worker import output
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def main(data_fd: int, control_fd: int) -> NoReturn:
+    """Run jobs until the WatchDog closes the data socket."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the terminal's whole group; the WatchDog decides
+    data = socket.socket(fileno=data_fd)
+    control = socket.socket(fileno=control_fd)
+    _end_with_parent()
+    reader = FrameReader()
+    setup = _read_setup(data, reader)
+    settings = msgspec.msgpack.decode(setup.settings, type=Settings, dec_hook=lambda kind, value: kind(value))
+    sys.path[:] = setup.python_path
+    try:
+        _limit(settings)
+        processors = Processors(settings)
+        processors.get("heroscript")  # loads the actors: a module that doesn't import shows now, not at the first job
+    except HeroJobsError as e:
+        data.sendall(frame([Unfit(str(e))]))
+        sys.exit(1)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=output.install())
+    data.sendall(frame([Ready()]))
+    if setup.concurrent:
+        from herojobs.worker.concurrent import ConcurrentWorker
+
+        ConcurrentWorker(data, control, reader, processors, settings).serve()
+    else:
+        from herojobs.worker.exclusive import ExclusiveWorker
+
+        ExclusiveWorker(data, control, reader, processors, settings).serve()
+    os._exit(0)  # threads that jobs left behind must not hold the process
+
+
+def _read_setup(data: socket.socket, reader: FrameReader) -> Setup:
+    while True:
+        received = data.recv(65536)
+        if not received:
+            sys.exit(0)
+        for payload in reader.feed(received):
+            (setup,) = decode_to_worker(payload)
+            assert isinstance(setup, Setup)
+            return setup
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when the WatchDog dies, and give orphaned grandchildren to us (Linux)."""
+    if sys.platform != "linux":
+        return  # the control thread sees the closed socket instead
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _limit(settings: Settings) -> None:
+    if settings.worker_open_files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (settings.worker_open_files, settings.worker_open_files))
+    if settings.worker_memory and sys.platform == "linux":
+        limit = settings.worker_memory * 1024 * 1024
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -1,0 +1,58 @@
+"""One run of a job in a worker: what its exceptions mean."""
+
+from __future__ import annotations
+
+import time
+import traceback
+
+from herojobs.frames import Over
+from herojobs.job import Job
+from herojobs.processors.base import JobFailed, JobInterrupted
+from herojobs.settings import Settings
+
+
+def over(number: int, result: object, took: int, settings: Settings) -> Over:
+    """Return the message for a run that returned `result` after `took` microseconds."""
+    if not isinstance(result, str):
+        return Over(number, "failed", f"the processor returned {type(result).__name__}, not text", "", took)
+    result = clean(result)
+    if len(result) * 4 > settings.max_result:
+        size = len(result.encode("utf-8", "replace"))
+        if size > settings.max_result:
+            limit = settings.max_result
+            error = f"the result has {size:,} bytes, the limit (setting max_result) is {limit:,}"
+            return Over(number, "failed", error, "", took)
+    return Over(number, "done", result, "", took)
+
+
+def over_by(number: int, job: Job, error: BaseException, took: int, settings: Settings) -> Over:
+    """Return the message for a run that ended with an exception."""
+    if isinstance(error, JobInterrupted):
+        return Over(number, "interrupted", error.why, "", took)
+    if isinstance(error, MemoryError):
+        return Over(number, "oom", str(error), "", took)
+    if isinstance(error, JobFailed):
+        limit = settings.max_result // 4
+        return Over(number, "failed", clean(str(error)[:limit]), clean(error.partial[:limit]), took)
+    return Over(number, "failed", clean(describe(error)[: settings.max_result // 4]), "", took)
+
+
+def clean(text: str) -> str:
+    """Return text as UTF-8 can carry it: lone surrogates become `?`."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception of a job's content as one line: its class, text and the place in the user's code."""
+    text = "".join(traceback.format_exception_only(error)).strip()
+    frames = traceback.extract_tb(error.__traceback__)
+    outside = [frame for frame in frames if "/herojobs/" not in frame.filename.replace("\\", "/")]
+    if not outside:
+        return text
+    last = outside[-1]
+    return f"{text} ({last.filename}:{last.lineno}, in {last.name})"
+
+
+def micros_since(began: int) -> int:
+    """Return the microseconds since `time.perf_counter_ns()` gave `began`."""
+    return (time.perf_counter_ns() - began) // 1000
