@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,6 @@ from herojobs.heroscript.values import BadValue
 
 MAX_INCLUDES = 8
 """Deepest nesting of included scripts."""
-
-_VARIABLE = re.compile(r"\{(\w+)\}")
 
 
 def bind(playbook: PlayBook, registry: Registry, *, include_root: Path | str | None = None) -> BoundScript:
@@ -108,7 +105,8 @@ class Binder:
     def _bind_action(self, action: Action) -> None:
         self._actions.append(action)
         if self.variables:
-            self._fill_in(action)
+            for param in action.params.table.values():
+                param.fill_in(self.variables)
         try:
             handler = self.registry.handler(action)
         except HeroScriptError as error:
@@ -224,16 +222,6 @@ class Binder:
         return self
 
     # Variables and includes (HeroScript 8)
-
-    def _fill_in(self, action: Action) -> None:
-        for param in action.params.table.values():
-            if "{" in param.value:
-                param.value = self._filled(param.value)
-                if param.items is not None:
-                    param.items = [self._filled(item) for item in param.items]
-
-    def _filled(self, text: str) -> str:
-        return _VARIABLE.sub(lambda found: self.variables.get(name_fix(found[1]), found[0]), text)
 
     def set_variable(self, name: str, text: str | None, *, once: bool) -> None:
         """Set a variable.

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import msgspec
 
 from herojobs.heroscript import values
 from herojobs.heroscript.names import name_fix
 from herojobs.heroscript.values import BadValue
+
+if TYPE_CHECKING:
+    from herojobs.heroscript.params import Param
 
 Items = list[str] | None
 
@@ -39,6 +42,10 @@ class Converter:
     reusable: bool = True
     empty: bool = False
     flag: bool = False
+
+    def read(self, param: Param) -> Any:
+        """Return the value of a param; raises BadValue."""
+        return self.convert(param.value, param.items)
 
 
 def _plain(convert: Callable[[str], Any], label: str, **more: bool) -> Converter:
@@ -179,7 +186,8 @@ def _collection(kind: Any, args: tuple[Any, ...]) -> Converter:
 
 def _mapping(args: tuple[Any, ...]) -> Converter:
     accepted = "a JSON object, or params like 'a:1 b:2'"
-    key_type, value_type = args or (str, Any)
+    value_type = args[1] if args else Any
+    kind: Any = types.GenericAlias(dict, args) if args else dict
 
     def convert(text: str, items: Items) -> Any:
         from herojobs.heroscript.errors import HeroScriptError
@@ -187,7 +195,7 @@ def _mapping(args: tuple[Any, ...]) -> Converter:
 
         if text.lstrip().startswith("{"):
             try:
-                return msgspec.json.decode(text, type=dict[key_type, value_type] if args else dict)
+                return msgspec.json.decode(text, type=kind)
             except msgspec.MsgspecError as error:
                 raise BadValue(f"{accepted} ({error})") from None
         try:

@@ -139,9 +139,9 @@ def _is_injected(annotation: type) -> bool:
 @lru_cache(maxsize=1024)
 def injected_by_init(cls: type) -> tuple[tuple[str, type], ...]:
     """Return the parameters of an actor's `__init__` that get an object from the runner."""
-    if cls.__init__ is object.__init__:  # type: ignore[misc] -- compared, not called
+    if cls.__init__ is object.__init__:  # type: ignore[misc]  # compared, not called
         return ()
-    hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc] -- read, not called
+    hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]  # read, not called
     return tuple(
         (name, hint)
         for name, hint in hints.items()

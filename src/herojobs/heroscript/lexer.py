@@ -139,7 +139,7 @@ class Lexer:
 
     def _block_without_closing_line(self, start: int, quote: str, line_end: int, limit: int) -> tuple[list[str], int]:
         text = self.text
-        lines = []
+        lines: list[str] = []
         begin = line_end + 1
         while begin < limit:
             stop = text.find("\n", begin, limit)

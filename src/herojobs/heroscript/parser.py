@@ -113,6 +113,7 @@ class Parser:
         reader = ParamsReader(self._lexer, head.end())
         end = reader.read()
         params = reader.params
+        params.position = start
         given = params.table.pop("id", None) if "id" in params.table else None
         if given is not None and given.comment:
             params.comments.append(given.comment)

@@ -324,7 +324,6 @@ class ParamsReader:
                     raise lexer.error(following, "a list in brackets ends the value; put all items inside the [ ]")
                 return after
         items: list[str] = []
-        is_list = False
         while True:
             if text[position] in "'\"":
                 item, end = lexer.quoted(position, lexer.limit(position))
@@ -335,16 +334,15 @@ class ParamsReader:
             after = lexer.comma(end)
             if after < 0:
                 break
-            is_list = True
             end = after
             following = self._skip_to_item(param, after)
             if following < 0:
                 break
             lexer.check_no_key(following)
             position = following
-        if is_list:
-            param.items = items
-            param.value = list_text(items)
+        if len(items) > 1:
+            param.items = [item.strip(SPACE) for item in items]
+            param.value = list_text(param.items)
         else:
             param.value = items[0]
         return end
@@ -384,7 +382,6 @@ def _fix_key(raw: str) -> str:
 
 def read_params(source: Source) -> Params:
     """Read params that stand alone, without an action line."""
-    # The first line may be indented as any other; a line end before it makes both alike.
     reader = ParamsReader(Lexer(source, actions=False), 0)
     reader.read()
     return reader.params
