@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from herojobs.errors import WorkerError
 from herojobs.frames import Control, FrameReader, FromWorker, Setup, Start, decode_from_worker, frame
@@ -139,6 +140,11 @@ class Child:
         self.killed_for = because
         end_family(self.pid)
 
+    def end_if_family_left(self) -> None:
+        """End the worker if an interrupted run left processes behind."""
+        if _descendants(self.pid):
+            self.kill()
+
     def retire(self) -> None:
         """Let the worker end by itself, once it has run what it was given."""
         with contextlib.suppress(OSError):
@@ -186,6 +192,7 @@ class Child:
             closed = True  # a job has written to our socket, or the worker died in a frame
             self.kill()
         if messages:
+            self.read_output()  # before the runs that wrote it are over
             self.heard = self._loop.time()
             self._on_messages(self, messages)
         if closed and not at_end:
@@ -231,19 +238,21 @@ class Child:
 
 def end_family(pid: int) -> None:
     """Kill a worker that isn't reaped yet, its process group, and what left the group but descends from it."""
-    import psutil  # here: most WatchDogs never kill
-
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGSTOP)  # a stopped family forks no more
-    try:
-        descendants = psutil.Process(pid).children(recursive=True)
-    except psutil.Error:
-        descendants = []
+    descendants = _descendants(pid)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
     for process in descendants:
         with contextlib.suppress(psutil.Error):
             process.kill()
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
 
 
 def _has_exited(pid: int) -> bool:

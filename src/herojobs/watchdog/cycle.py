@@ -53,6 +53,7 @@ class Cycle:
         self._turns = turns
         self._loop = asyncio.get_running_loop()
         self._due = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
         self._unsent: list[Call[Any]] = []
         self._claiming = True
         self._well = True
@@ -70,6 +71,10 @@ class Cycle:
         """Take no more jobs."""
         self._claiming = False
         self.hungry.clear()
+
+    def is_settled(self) -> bool:
+        """Return whether no run is under way and everything has been told to Redis."""
+        return self.pool.is_idle() and not self._unsent and not self.pool.all_held()
 
     async def run(self) -> None:
         """Make exchanges until cancelled, whenever something has collected."""
@@ -96,6 +101,10 @@ class Cycle:
             RedisUnavailable: nothing is forgotten: what wasn't sent goes with the next exchange.
             OurDBError: OurDB couldn't be written (disk full, say); the ends are kept, the claimed jobs given back.
         """
+        async with self._one_at_a_time:
+            await self._exchange()
+
+    async def _exchange(self) -> None:
         await self._settle()
         claims = self._claims()
         calls = self._unsent + [call for _, _, call in claims]

@@ -113,6 +113,10 @@ class Pool:
         """Return all runs that haven't ended."""
         return [*self._undispatched, *(run for child in self.children() for run in child.runs.values())]
 
+    def all_held(self) -> list[Run]:
+        """Return all runs whose lease we need: those under way, and those whose end isn't written yet."""
+        return [*self.runs(), *self.ended, *self.put_back, *self.spared]
+
     def dispatch(self, runs: Sequence[Run]) -> None:
         """Hand runs to workers; what finds no room waits for it."""
         concurrent: list[Run] = []
@@ -232,6 +236,8 @@ class Pool:
                 if run is not None:
                     child.done += 1
                     child.took = max(float(message.took), child.took * 0.9)
+                    if message.how == "interrupted" and not child.concurrent:
+                        child.end_if_family_left()
                     self._end(run, _outcome(run, message), message.took)
             elif isinstance(message, Output):
                 run = child.runs.get(message.number)

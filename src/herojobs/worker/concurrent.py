@@ -43,13 +43,12 @@ class ConcurrentWorker:
         self,
         data: socket.socket,
         control: socket.socket,
-        reader: FrameReader,
         processors: Processors,
         settings: Settings,
     ) -> None:
         self._data = data
         self._control = control
-        self._reader = reader
+        self._reader = FrameReader()
         self._processors = processors
         self._settings = settings
         self._tasks: dict[int, asyncio.Task[None]] = {}

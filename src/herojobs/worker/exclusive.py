@@ -7,6 +7,7 @@ that set `_number`; outside of them the handler of the signal does nothing that 
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import socket
 import time
@@ -43,13 +44,12 @@ class ExclusiveWorker:
         self,
         data: socket.socket,
         control: socket.socket,
-        reader: FrameReader,
         processors: Processors,
         settings: Settings,
     ) -> None:
         self._data = data
         self._control = control
-        self._reader = reader
+        self._reader = FrameReader()
         self._processors = processors
         self._settings = settings
         self._waiting: deque[Start] = deque()
@@ -59,16 +59,24 @@ class ExclusiveWorker:
         self._order: Interrupt | None = None
         self._recalled = False
         self._raised = False
+        self._forked = False
 
     def serve(self) -> None:
         """Run what comes until the WatchDog closes the socket."""
         signal.signal(control_thread.SIGNAL, self._on_signal)
+        os.register_at_fork(after_in_child=self._become_a_jobs_child)
         control_thread.listen(self._control, self._obey)
         gc.collect()
         gc.freeze()
         while self._receive(0):
             while self._waiting:
                 self._send(self._run(self._waiting.popleft()))
+
+    def _become_a_jobs_child(self) -> None:
+        """Let go of the sockets: a process that a job forks isn't a worker."""
+        self._forked = True
+        self._data.close()
+        self._control.close()
 
     def _receive(self, flags: int) -> bool:
         try:
@@ -103,6 +111,8 @@ class ExclusiveWorker:
         except BaseException as e:  # a job may raise anything; nothing of it may end the worker
             self._number = 0
             message = over_by(number, job, e, micros_since(began), self._settings)
+        if self._forked:
+            os._exit(0)  # what a job forked has come to the end of the job's code
         if self._raised and self._order is not None:  # the job may have swallowed the exception
             message = Over(number, "interrupted", self._order.why, "", micros_since(began))
         output.current.set(None)

@@ -14,7 +14,7 @@ from typing import NoReturn
 import msgspec
 
 from herojobs.errors import HeroJobsError
-from herojobs.frames import FrameReader, Ready, Setup, Unfit, decode_to_worker, frame
+from herojobs.frames import Ready, Setup, Unfit, decode_to_worker, frame
 from herojobs.processors.kinds import Processors
 from herojobs.settings import Settings
 from herojobs.worker import output
@@ -29,8 +29,7 @@ def main(data_fd: int, control_fd: int) -> NoReturn:
     data = socket.socket(fileno=data_fd)
     control = socket.socket(fileno=control_fd)
     _end_with_parent()
-    reader = FrameReader()
-    setup = _read_setup(data, reader)
+    setup = _read_setup(data)
     settings = msgspec.msgpack.decode(setup.settings, type=Settings, dec_hook=lambda kind, value: kind(value))
     sys.path[:] = setup.python_path
     try:
@@ -45,23 +44,22 @@ def main(data_fd: int, control_fd: int) -> NoReturn:
     if setup.concurrent:
         from herojobs.worker.concurrent import ConcurrentWorker
 
-        ConcurrentWorker(data, control, reader, processors, settings).serve()
+        ConcurrentWorker(data, control, processors, settings).serve()
     else:
         from herojobs.worker.exclusive import ExclusiveWorker
 
-        ExclusiveWorker(data, control, reader, processors, settings).serve()
+        ExclusiveWorker(data, control, processors, settings).serve()
     os._exit(0)  # threads that jobs left behind must not hold the process
 
 
-def _read_setup(data: socket.socket, reader: FrameReader) -> Setup:
-    while True:
-        received = data.recv(65536)
-        if not received:
-            sys.exit(0)
-        for payload in reader.feed(received):
-            (setup,) = decode_to_worker(payload)
-            assert isinstance(setup, Setup)
-            return setup
+def _read_setup(data: socket.socket) -> Setup:
+    """Read one frame and no more: jobs may follow it already."""
+    head = data.recv(4, socket.MSG_WAITALL)
+    if len(head) < 4:
+        sys.exit(0)
+    (setup,) = decode_to_worker(data.recv(int.from_bytes(head, "little"), socket.MSG_WAITALL))
+    assert isinstance(setup, Setup)
+    return setup
 
 
 def _end_with_parent() -> None:

@@ -1,0 +1,125 @@
+"""What a WatchDog does beside its exchanges: keep its leases, hear of cancels, learn of queues, be woken.
+
+Each keeper has a `step()` that does its work once; `every` repeats it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from herojobs.errors import RedisUnavailable
+from herojobs.live import calls
+from herojobs.live.redis import AsyncRedis
+from herojobs.ourdb import OurDBError
+from herojobs.settings import Settings
+from herojobs.watchdog.cycle import Cycle
+from herojobs.watchdog.fair import Turns
+from herojobs.watchdog.life import by_queue, for_redis
+
+log = logging.getLogger("herojobs.watchdog")
+
+BLOCK = 5.0
+"""Seconds that an idle WatchDog waits on the wake-up lists at a time."""
+
+
+async def every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
+    """Repeat a step until cancelled. Trouble with Redis or OurDB is the exchange's to tell; a step just comes again."""
+    while True:
+        try:
+            await step()
+        except (RedisUnavailable, OurDBError, OSError) as e:
+            log.debug("%s: %s", step.__qualname__, e)
+        await asyncio.sleep(seconds)
+
+
+class Leases:
+    """Keeps the leases of all runs alive, and lets go of runs that another WatchDog has."""
+
+    def __init__(self, redis: AsyncRedis, cycle: Cycle, settings: Settings) -> None:
+        self._redis = redis
+        self._cycle = cycle
+        self._lease_ms = int(settings.lease * 1000)
+
+    async def step(self) -> None:
+        """Extend all leases, in one round trip."""
+        groups = by_queue(run for run in self._cycle.pool.all_held() if not run.abandoned)
+        if not groups:
+            return
+        extends = [
+            calls.extend(queue, self._lease_ms, [(run.id, run.token) for run in runs]) for queue, runs in groups.items()
+        ]
+        for (queue, runs), answer in zip(groups.items(), await self._redis.run_many(extends), strict=True):
+            held = {run.id: run for run in runs}
+            for key in answer.cancelled:
+                self._cycle.pool.cancel(held[key])
+            missing = [held[key] for key in answer.missing]
+            lost = [held[key] for key in answer.lost]
+            if missing:  # Redis was wiped
+                entries = [
+                    (run.id, run.token, for_redis(run.job, run.id, run.data), run.job.attempts) for run in missing
+                ]
+                restored = await self._redis.run(calls.restore(queue, self._lease_ms, entries))
+                lost += [run for run, back in zip(missing, restored, strict=True) if not back]
+            for run in lost:
+                log.warning("%s: its lease was lost; another WatchDog runs it", run.ref)
+                self._cycle.pool.abandon(run)
+
+
+class Ears:
+    """Hears what clients tell WatchDogs: that a job shall be cancelled."""
+
+    def __init__(self, redis: AsyncRedis, cycle: Cycle) -> None:
+        self._redis = redis
+        self._cycle = cycle
+
+    async def step(self) -> None:
+        """Listen until the connection fails."""
+        async for control in self._redis.controls():
+            for run in self._cycle.pool.runs():
+                if run.id == control.id and run.queue == control.queue:
+                    self._cycle.pool.cancel(run)
+
+
+class Alarm:
+    """Waits, while there is nothing to do, for a client's wake-up."""
+
+    def __init__(self, redis: AsyncRedis, cycle: Cycle, turns: Turns) -> None:
+        self._redis = redis
+        self._cycle = cycle
+        self._turns = turns
+
+    async def step(self) -> None:
+        """Wait for one wake-up, and act on it."""
+        await self._cycle.hungry.wait()
+        queue = await self._redis.wait_for_work(self._turns.known(), BLOCK)
+        if queue is not None:
+            self._turns.heat(queue)
+            self._cycle.wake()
+
+
+class Lookout:
+    """Looks for what wakes nobody: new queues, ids that foreign programs pushed, a Redis that was wiped."""
+
+    def __init__(self, redis: AsyncRedis, cycle: Cycle, turns: Turns, on_wipe: Callable[[], None]) -> None:
+        self._redis = redis
+        self._cycle = cycle
+        self._turns = turns
+        self._on_wipe = on_wipe
+        self._looks = 0
+
+    async def step(self) -> None:
+        """Look once; for queues that only foreign programs use, every tenth time."""
+        if self._looks % 10 == 0:
+            self._turns.learn(await self._redis.find_queues())
+        self._looks += 1
+        known = self._turns.known()
+        seen = await self._redis.waiting(known)
+        if seen.wiped:
+            self._on_wipe()
+        for queue, waiting in zip(known, seen.lengths, strict=True):
+            if waiting:
+                self._turns.heat(queue)
+        if self._turns.is_hot():
+            self._cycle.wake()

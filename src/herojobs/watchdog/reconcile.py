@@ -1,0 +1,131 @@
+"""Brings back what Redis has lost: jobs that OurDB holds as new or active and that Redis has nowhere.
+
+OurDB is the truth. A pass compares counts first; only queues in which something is missing are looked at id by id. New
+jobs go back to their queue at once, active ones only when they were missing in an earlier pass too, a lease ago:
+the WatchDog that runs one restores its lease by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from herojobs import job as jobs
+from herojobs.errors import JobNotFound
+from herojobs.job import JobStatus, now_ms
+from herojobs.live import calls
+from herojobs.live.redis import AsyncRedis
+from herojobs.names import Queue
+from herojobs.settings import Settings
+from herojobs.store import JobIndex, JobStore, Put
+from herojobs.watchdog.fair import Turns
+
+log = logging.getLogger("herojobs.watchdog")
+
+SETTLE_MS = 5_000
+"""Milliseconds that a version must be old before its absence from Redis counts: a submission may be under way."""
+AT_ONCE = 500
+DEEP_EVERY = 10
+"""Passes after which every queue is looked at id by id, whatever the counts say."""
+
+
+class Reconciler:
+    """Compares OurDB with Redis; `step` is one pass."""
+
+    def __init__(self, redis: AsyncRedis, store: JobStore, index: JobIndex, settings: Settings, turns: Turns) -> None:
+        self._redis = redis
+        self._store = store
+        self._index = index
+        self._settings = settings
+        self._turns = turns
+        self._missed: dict[tuple[Queue, int], float] = {}
+        self._passes = 0
+        self._again = asyncio.Event()
+
+    def soon(self) -> None:
+        """Have the next pass happen now, and look at every id: Redis was wiped or restarted."""
+        self._passes = 0
+        self._again.set()
+
+    async def run(self) -> None:
+        """Make passes until cancelled."""
+        while True:
+            try:
+                await self.step()
+            except Exception:  # reconciliation is the last net: it must come again whatever happened
+                log.exception("reconciliation failed; it comes again")
+            try:
+                async with asyncio.timeout(self._settings.reconcile_interval):
+                    await self._again.wait()
+            except TimeoutError:
+                pass
+            self._again.clear()
+
+    async def step(self) -> int:
+        """Look at every queue once; return how many jobs were brought back."""
+        deep = self._passes % DEEP_EVERY == 0
+        self._passes += 1
+        brought = 0
+        queues = [queue for queue in self._store.queues() if str(queue) not in self._settings.foreign_topics]
+        await asyncio.to_thread(self._index.catch_up, queues)
+        for queue in queues:
+            open_ids = self._index.open_ids(queue, fresh=False)
+            if not open_ids:
+                continue
+            counts = await self._redis.run(calls.counts(queue))
+            if deep or counts.total < len(open_ids):
+                brought += await self._bring_back(queue, open_ids)
+        if brought:
+            log.warning("reconciliation: %d jobs that Redis had lost are back", brought)
+        return brought
+
+    async def _bring_back(self, queue: Queue, open_ids: list[int]) -> int:
+        present = await self._redis.ids(queue)
+        missing = [number for number in open_ids if number not in present]
+        brought = 0
+        for start in range(0, len(missing), AT_ONCE):
+            entries = self._entries(queue, missing[start : start + AT_ONCE])
+            if not entries:
+                continue
+            answer = await self._redis.run(calls.requeue(queue, entries))
+            for number, data in answer.over:
+                self._settle(queue, number, data)
+            brought += len(answer.queued)
+            self._turns.heat(queue)
+        return brought
+
+    def _entries(self, queue: Queue, numbers: list[int]) -> list[calls.Requeue]:
+        """Return what to put back of jobs that Redis doesn't have; looked at afresh, as they may have ended since."""
+        entries = []
+        now = now_ms()
+        for number in numbers:
+            try:
+                job, position = self._store.tip(queue, number)
+            except JobNotFound:
+                continue
+            if job.is_over or now - max(job.created_ms, job.started_ms) < SETTLE_MS:
+                continue
+            if job.status == JobStatus.ACTIVE and not self._missing_for_long(queue, number):
+                continue
+            if job.status == JobStatus.ACTIVE:
+                job.status = JobStatus.NEW.value
+                data = jobs.encode(job)
+                if self._store.put_many(queue, [Put(number, data, position)])[0] is None:
+                    continue
+            data = jobs.encode(job)
+            entries.append(calls.Requeue(number, data, job.attempts, job.time_scheduled * 1000, job.priority))
+        return entries
+
+    def _missing_for_long(self, queue: Queue, number: int) -> bool:
+        first = self._missed.setdefault((queue, number), time.monotonic())
+        if time.monotonic() - first < self._settings.lease:
+            return False
+        del self._missed[queue, number]
+        return True
+
+    def _settle(self, queue: Queue, number: int, data: bytes) -> None:
+        """Write to OurDB the end that only Redis knows: a client that cancelled a waiting job died in between."""
+        job, position = self._store.tip(queue, number)
+        if not job.is_over:
+            self._store.put_many(queue, [Put(number, data, position)])
