@@ -1,0 +1,270 @@
+"""The calls that move jobs: submit, claim, start, extend, finish, put back. Pure functions, no I/O.
+
+Each takes one queue's jobs, hundreds at once. `now` is unix milliseconds, 0 for the server's own clock; tests
+pass it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha1
+from typing import Any, NamedTuple
+
+from herojobs.live.call import Call
+from herojobs.names import Queue
+
+JobKey = int | bytes
+"""The id of a job within its queue's keys: a number for ours; foreign programs may push any bytes."""
+
+
+def sum_of(job: bytes) -> str:
+    """Return what field `sum` holds for a job's JSON: it tells whether ours wrote it last (Redis layout, C2)."""
+    return sha1(job, usedforsecurity=False).hexdigest()
+
+
+class Entry(NamedTuple):
+    """A job to submit.
+
+    Attributes:
+        id: its OurDB id.
+        job: its JSON.
+        due_ms: unix milliseconds before which it doesn't run; 0 or past = at once.
+        priority: 0 to 9, higher ones first.
+        x: additive fields as JSON, for jobs that foreign programs may rewrite; may stay empty.
+    """
+
+    id: int
+    job: bytes
+    due_ms: int = 0
+    priority: int = 0
+    x: bytes = b""
+
+
+class Existing(NamedTuple):
+    """What stands already under the id of a submitted job; see `herojobs.live.adoption.same_job`."""
+
+    id: int
+    job: bytes
+    sum: bytes
+
+
+class Submitted(NamedTuple):
+    """What became of a submission; every id in neither list was queued.
+
+    Attributes:
+        present: ids that were there with the very same JSON: repeated, or reconciliation was faster.
+        existing: ids whose hash holds something else: a later state of the same job, or another job.
+    """
+
+    present: list[int]
+    existing: list[Existing]
+
+
+def submit(queue: Queue, entries: Iterable[tuple[int, bytes, int, int] | Entry], *, now: int = 0) -> Call[Submitted]:
+    """Store and queue jobs. Repeating it is harmless.
+
+    Args:
+        queue: the queue of all of them.
+        entries: `Entry` values, or plain tuples of (id, job JSON, due_ms, priority).
+        now: see above.
+    """
+    args: list[str | bytes | int] = [now]
+    for entry in entries:
+        job = entry[1]
+        args += (entry[0], job, sum_of(job), entry[2], entry[3], entry[4] if len(entry) > 4 else b"")
+
+    def parse(reply: Any) -> Submitted:
+        if not reply:
+            return Submitted([], [])
+        by_id = {str(args[i]): str(args[i + 2]) for i in range(1, len(args), 6)}
+        answer = Submitted([], [])
+        for key, job, total in reply:
+            if total.decode() == by_id[key.decode()]:
+                answer.present.append(int(key))
+            else:
+                answer.existing.append(Existing(int(key), job, total))
+        return answer
+
+    return Call("submit", queue, args, parse)
+
+
+class Claimed(NamedTuple):
+    """A job that was claimed, as raw bytes.
+
+    Attributes:
+        job: its JSON; None if the id has no hash: it is leased, but must be found elsewhere or buried.
+        sum: what `sum_of` gave when ours wrote the JSON last.
+        x: our additive fields as JSON.
+        at: how often it was claimed, this time included.
+        db: its OurDB id, if that isn't `id`.
+        st: its status.
+        cx: set if its cancel was requested.
+        id: its id as pushed, normally a decimal number.
+    """
+
+    job: bytes | None
+    sum: bytes | None
+    x: bytes | None
+    at: int
+    db: bytes | None
+    st: bytes | None
+    cx: bytes | None
+    id: bytes
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether ours wrote the JSON last; if not, the job must be adopted before it runs."""
+        return self.job is not None and self.sum is not None and sum_of(self.job) == self.sum.decode()
+
+    @property
+    def number(self) -> int:
+        """The id as a number, 0 if it isn't one from 1 to 4,294,967,295 in plain decimal."""
+        if self.id.isdigit() and len(self.id) <= 10 and not self.id.startswith(b"0"):
+            number = int(self.id)
+            return number if number <= 0xFFFF_FFFF else 0
+        return 0
+
+    @property
+    def db_id(self) -> int:
+        """The number that OurDB knows the job by, 0 if none."""
+        return int(self.db) if self.db else self.number
+
+
+class Claim(NamedTuple):
+    """The answer to `claim`.
+
+    Attributes:
+        now: the time it happened, unix milliseconds by Redis's clock.
+        next_due: when the next scheduled job or lease end is due, unix milliseconds, 0 = none.
+        waiting: ids that still wait.
+        jobs: the claimed ones, in order.
+        dropped: ids that were leased already or over.
+    """
+
+    now: int
+    next_due: int
+    waiting: int
+    jobs: list[Claimed]
+    dropped: list[bytes]
+
+
+def claim(queue: Queue, n: int, lease_ms: int, token: str, *, now: int = 0) -> Call[Claim]:
+    """Take up to `n` jobs and lease them; scheduled jobs that are due and jobs whose lease ran out go back first.
+
+    Args:
+        queue: the queue.
+        n: most jobs to take, 0 to 7,000; 0 only puts back.
+        lease_ms: milliseconds after which the jobs go back unless they are extended or finished.
+        token: proof for what follows; never the same for two claims.
+        now: see above.
+    """
+    return Call("claim", queue, (now, n, lease_ms, _shown(token)), _claim)
+
+
+def _claim(reply: Any) -> Claim:
+    make = Claimed._make
+    return Claim(reply[0], reply[1], reply[2], [make(job) for job in reply[3]], reply[4])
+
+
+class Started(NamedTuple):
+    """The answer to `start`: ids whose token is no longer the right one, and ids that shall be cancelled."""
+
+    lost: list[JobKey]
+    cancelled: list[JobKey]
+
+
+def start(queue: Queue, token: str, jobs: Iterable[tuple[JobKey, bytes]], *, now: int = 0) -> Call[Started]:
+    """Write claimed jobs as active. `jobs` are pairs of id and JSON."""
+    args: list[str | bytes | int] = [now, _shown(token)]
+    for key, job in jobs:
+        args += (key, job, sum_of(job))
+    return Call("start", queue, args, lambda reply: Started(_keys(reply[0]), _keys(reply[1])))
+
+
+class Extended(NamedTuple):
+    """The answer to `extend`.
+
+    Attributes:
+        lost: ids that another has taken over, or that are over.
+        cancelled: ids that shall be cancelled; their lease was extended.
+        missing: ids that Redis doesn't know: it was wiped. `restore` brings them back.
+    """
+
+    lost: list[JobKey]
+    cancelled: list[JobKey]
+    missing: list[JobKey]
+
+
+def extend(queue: Queue, lease_ms: int, jobs: Iterable[tuple[JobKey, str]], *, now: int = 0) -> Call[Extended]:
+    """Make leases last `lease_ms` from now. `jobs` are pairs of id and token.
+
+    A lease that ran out is taken up again, unless somebody else has claimed the job meanwhile.
+    """
+    args: list[str | bytes | int] = [now, lease_ms]
+    for key, token in jobs:
+        args += (key, _shown(token))
+    return Call("extend", queue, args, lambda reply: Extended(*map(_keys, reply)))
+
+
+def finish(queue: Queue, jobs: Iterable[tuple[JobKey, str, bytes, str]], ttl: int, *, now: int = 0) -> Call[list[bool]]:
+    """End claimed jobs, started or not.
+
+    Args:
+        queue: the queue.
+        jobs: (id, token, JSON, status `done` or `error`) of each.
+        ttl: seconds that they stay in Redis; 0 = for ever, -1 = not at all.
+        now: see above.
+
+    Returns:
+        for each job whether it was accepted; if not, another has taken it over.
+    """
+    args: list[str | bytes | int] = [now, ttl]
+    for key, token, job, status in jobs:
+        args += (key, _shown(token), job, sum_of(job), status)
+    return Call("finish", queue, args, _flags)
+
+
+def put_back(
+    queue: Queue,
+    jobs: Iterable[tuple[JobKey, str, bytes]],
+    *,
+    delay_ms: int = 0,
+    count_attempt: bool,
+    now: int = 0,
+) -> Call[list[bool]]:
+    """Give claimed jobs back to the queue's head.
+
+    Args:
+        queue: the queue.
+        jobs: (id, token, JSON) of each; empty JSON leaves the job as it stands.
+        delay_ms: milliseconds that they must wait first.
+        count_attempt: False takes the attempt back: the job was never started.
+        now: see above.
+
+    Returns:
+        for each job whether it was accepted; if not, another has taken it over.
+    """
+    args: list[str | bytes | int] = [now, delay_ms, int(count_attempt)]
+    for key, token, job in jobs:
+        args += (key, _shown(token), job, sum_of(job) if job else b"")
+    return Call("put_back", queue, args, _flags)
+
+
+def _shown(token: str) -> str:
+    # An empty token is what the scripts write when nobody holds a job.
+    if not token:
+        raise ValueError("token is empty: pass the one of the claim")
+    return token
+
+
+def _flags(reply: Any) -> list[bool]:
+    return [flag == 1 for flag in reply]
+
+
+def _keys(reply: list[bytes]) -> list[JobKey]:
+    return [job_key(key) for key in reply]
+
+
+def job_key(key: bytes) -> JobKey:
+    """Return an id from Redis as the number that it is, or as it stands if it isn't a plain decimal."""
+    return int(key) if key.isdigit() and (key[:1] != b"0" or key == b"0") else key

@@ -1,0 +1,74 @@
+-- Takes jobs from the queue and leases them; first puts back what is due and whose lease ran out.
+-- ARGV: now, most jobs to take, lease in ms, token
+-- Returns: {now, when the next scheduled job or lease is due (0 = none), how many ids still wait,
+--           the jobs {job, sum, x, at, db, st, cx, id}, the ids that were dropped}
+-- A leased id without a hash comes back with an empty job: its claimer looks for it elsewhere, and should the
+-- claimer die, the lease brings the id back.
+-- Taking an id is the first write, and one that a server at its maxmemory allows: then the rest is allowed too.
+local room, ends, token = tonumber(ARGV[2]), now + ARGV[3], ARGV[4]
+
+local function sweep(set, event)
+  local first = call('ZRANGE', set, 0, 0, 'WITHSCORES')
+  if not first[1] or tonumber(first[2]) > now then return tonumber(first[2]) end
+  local ids = call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', 0, 1000)
+  each('ZREM', set, ids)
+  to_head(ids)
+  if event then
+    for _, id in ipairs(ids) do tell(event, id) end
+  end
+  return tonumber(call('ZRANGE', set, 0, 0, 'WITHSCORES')[2])
+end
+
+local next_due, next_end = sweep(later), sweep(lease, 'lease_expired')
+
+local ids = {}
+if room > 0 then
+  local pairs_ = call('ZPOPMIN', prio, room)
+  for i = 1, #pairs_, 2 do ids[#ids + 1] = pairs_[i] end
+end
+local waiting = 0
+if #ids < room then
+  local wanted = room - #ids
+  local popped = call('LPOP', queue, wanted) or {}
+  for _, id in ipairs(popped) do ids[#ids + 1] = id end
+  if #popped == wanted then waiting = call('LLEN', queue) end
+else
+  waiting = call('LLEN', queue) + call('ZCARD', prio)
+end
+
+local taken, dropped, leases = {}, {}, {}
+if #ids > 0 then
+  local held, seen = {}, {}
+  for i = 1, #ids, 1000 do
+    for j, at in ipairs(call('ZMSCORE', lease, unpack(ids, i, math.min(i + 999, #ids)))) do held[i + j - 1] = at end
+  end
+  for i, id in ipairs(ids) do
+    local key = jobs .. id
+    local job = redis.pcall('HMGET', key, 'job', 'sum', 'x', 'at', 'db', 'st', 'cx')
+    if job.err then
+      bury(id, 'the key ' .. key .. ' is no hash')
+    elseif held[i] or seen[id] then
+      if job[1] and job[2] and job[2] ~= redis.sha1hex(job[1]) then
+        call('ZADD', later, now + 1000, id) -- a foreign job under the id of one that runs: its turn is after it
+      else
+        dropped[#dropped + 1] = id
+      end
+    elseif over(job[1], job[2], job[6]) then
+      dropped[#dropped + 1] = id
+    else
+      seen[id] = true
+      job[4] = (tonumber(job[4]) or 0) + 1
+      call('HSET', key, 'lt', token, 'at', job[4])
+      leases[#leases + 1] = ends
+      leases[#leases + 1] = id
+      job[8] = id
+      taken[#taken + 1] = job
+    end
+  end
+  each('ZADD', lease, leases)
+  if #taken > 0 and (not next_end or ends < next_end) then next_end = ends end
+end
+for _, id in ipairs(dropped) do tell('dropped', id) end
+publish()
+local due = math.min(next_due or math.huge, next_end or math.huge)
+return {now, due == math.huge and 0 or due, waiting, taken, dropped}

@@ -1,0 +1,83 @@
+-- Put before every script. KEYS[1] = heroqueue:<q>, from which all other names follow, so that a script
+-- touches one queue's keys only. ARGV[1] = the time as unix ms, 0 = the server's own.
+local call = redis.call
+local queue = KEYS[1]
+local q = string.sub(queue, 11)
+local jobs, lease, later, prio = 'herojobs:' .. q .. ':', 'herolease:' .. q, 'herolater:' .. q, 'heroprio:' .. q
+local now = tonumber(ARGV[1])
+if now == 0 then
+  local time = call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local events = {}
+
+-- Calls `command key ...` with all words of the list; Lua can't unpack more than some thousands at once.
+local function each(command, key, list)
+  for i = 1, #list, 1000 do
+    call(command, key, unpack(list, i, math.min(i + 999, #list)))
+  end
+end
+
+-- Adds a line to the one event message of this call. Ids of ours are numbers, foreign ones any text.
+local function tell(event, id, more)
+  if not string.find(id, '^[1-9]%d*$') then id = cjson.encode(id) end
+  events[#events + 1] = '{"id":' .. id .. ',"event":"' .. event .. '","at":' .. now .. (more or '') .. '}'
+end
+
+local function publish()
+  if #events > 0 then call('PUBLISH', 'heroevents:' .. q, table.concat(events, '\n')) end
+end
+
+-- Wakes a WatchDog that blocks on this queue. A few elements are enough for all: each wakes one, which looks
+-- at everything; they expire so that a queue nobody waits for keeps none.
+local function wake()
+  local key = 'herowake:' .. q
+  if call('LLEN', key) < 4 then
+    call('RPUSH', key, '1')
+    call('EXPIRE', key, 60)
+  end
+end
+
+-- The place of an id among those of priority 1 to 9: higher ones first, then by id.
+local function score(priority, id)
+  return (9 - priority) * 4294967296 + (tonumber(id) or 0)
+end
+
+-- Puts ids back at the head, in their order; those with a priority go to their place.
+local function to_head(ids)
+  local list = {}
+  for i = #ids, 1, -1 do
+    local priority = redis.pcall('HGET', jobs .. ids[i], 'pr')
+    if type(priority) == 'string' then
+      call('ZADD', prio, score(priority, ids[i]), ids[i])
+    else
+      list[#list + 1] = ids[i]
+    end
+  end
+  each('LPUSH', queue, list)
+end
+
+-- Takes an id out of wherever it waits; returns how often it was there.
+local function unqueue(id)
+  return call('ZREM', later, id) + call('ZREM', prio, id) + call('LREM', queue, 0, id)
+end
+
+-- Whether a foreign program put another job under this id and queued it: it set field `job` alone, so our `sum`
+-- doesn't match any more. Its job then stays; ours has lost its place in Redis, not in OurDB.
+local function displaced(id, job, sum)
+  return sum and job and sum ~= redis.sha1hex(job)
+    and (call('ZSCORE', later, id) or call('LPOS', queue, id)) and true or false
+end
+
+-- Whether the job is over and ours wrote it last; a foreign rewrite of one that was over is a new job.
+local function over(job, sum, status)
+  return (status == 'done' or status == 'error') and sum and job and sum == redis.sha1hex(job)
+end
+
+-- Records an id that can't be run; see docs/redis.md.
+local function bury(id, reason)
+  local dead = 'herodead:' .. q
+  call('LPUSH', dead, '{"id":' .. cjson.encode(id) .. ',"at":' .. now .. ',"reason":' .. cjson.encode(reason) .. '}')
+  call('LTRIM', dead, 0, 999)
+  tell('dead', id, ',"reason":' .. cjson.encode(reason))
+end

@@ -1,0 +1,34 @@
+-- Gives claimed jobs back to the queue.
+-- ARGV: now, delay in ms (0 = to the head), 1 if the attempt counts or 0, then for each: id, token, job, sum
+--       (job '' = leave it as it is)
+-- Returns: for each job 1 = accepted, 0 = lost
+local delay, counts, answer, ids, delayed = tonumber(ARGV[2]), ARGV[3] == '1', {}, {}, {}
+for i = 4, #ARGV, 4 do
+  local id, key = ARGV[i], jobs .. ARGV[i]
+  local was = call('HMGET', key, 'lt', 'job', 'sum', 'at')
+  if was[1] ~= ARGV[i + 1] then
+    answer[#answer + 1] = 0
+  else
+    answer[#answer + 1] = 1
+    if call('ZREM', lease, id) == 0 then unqueue(id) end
+    if displaced(id, was[2], was[3]) then
+      call('HDEL', key, 'lt', 'sum', 'st', 'at', 'cx', 'x', 'db', 'pr')
+    else
+      if ARGV[i + 2] ~= '' then call('HSET', key, 'job', ARGV[i + 2], 'sum', ARGV[i + 3]) end
+      local at = math.max(0, (tonumber(was[4]) or 0) - (counts and 0 or 1))
+      call('HSET', key, 'st', 'new', 'lt', '', 'at', at)
+      if delay > 0 then
+        delayed[#delayed + 1] = now + delay
+        delayed[#delayed + 1] = id
+      else
+        ids[#ids + 1] = id
+      end
+    end
+    tell('put_back', id)
+  end
+end
+each('ZADD', later, delayed)
+to_head(ids)
+if #ids > 0 then wake() end
+publish()
+return answer

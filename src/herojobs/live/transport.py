@@ -1,0 +1,270 @@
+"""What both transports share: calls become commands, replies become results, trouble becomes one clear error.
+
+A transport only has to implement `exchange`: send commands in one go, and return their replies. Everything else is
+written once, as coroutines; with `herojobs.live.redis.BlockingRedis` they never suspend.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, NamedTuple, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from herojobs.errors import RedisUnavailable, SettingsError
+from herojobs.live.call import Call, script
+from herojobs.live.keys import TOPICS, Keys
+from herojobs.names import Queue
+
+log = logging.getLogger("herojobs.live")
+
+T = TypeVar("T")
+Command = Sequence[str | bytes | int]
+
+TIMEOUT = 5.0
+"""Seconds to connect, and to wait for a reply."""
+PAGE = 1000
+"""Ids that one command fetches: a few hundred microseconds of Redis."""
+MARKER = "heromarker"
+"""A key whose value stays the same as long as Redis keeps its data."""
+
+REPEATABLE = frozenset({"submit", "start", "extend", "finish", "look", "counts", "requeue", "restore", "publish_log"})
+"""Scripts that may run twice: a second run finds the first one's work and leaves it."""
+
+
+class Waiting(NamedTuple):
+    """How many ids wait in each queue asked for, and whether Redis has lost its data since the last look."""
+
+    lengths: list[int]
+    wiped: bool
+
+
+class Events(Protocol):
+    """The events of one queue, subscribed to."""
+
+    async def next_about(self, job_id: int, timeout: float) -> None:
+        """Return when an event about a job arrives, or after `timeout` seconds."""
+
+
+class LogLines(Protocol):
+    """The output of one running job, subscribed to."""
+
+    async def next(self, timeout: float) -> str | None:
+        """Return the next piece of output, None if none came within `timeout` seconds."""
+
+
+class Redis(ABC):
+    """A connection to Redis.
+
+    Args:
+        url: redis://, rediss:// or unix:// address.
+        cluster: see `herojobs.live.keys.Keys`.
+        revive: called when nothing answers at the address, to start the server there; may block.
+
+    Raises:
+        SettingsError: the address isn't one.
+    """
+
+    def __init__(self, url: str, *, cluster: bool = False, revive: Callable[[], object] | None = None) -> None:
+        self.address = shown_address(url)
+        self.keys = Keys(cluster)
+        self._revive = revive
+        self._marker: bytes | None = None
+        self._topics: set[Queue] = set()
+        self._odd: set[bytes] = set()
+
+    @abstractmethod
+    async def exchange(self, commands: Sequence[Command], repeatable: bool = False) -> list[Any]:
+        """Send commands in one round trip, and return their replies; an error reply stands as a value.
+
+        Args:
+            commands: the commands with their arguments.
+            repeatable: whether they may be sent again over a new connection when the server closed the old one.
+
+        Raises:
+            RedisUnavailable: no connection, or it broke, or no answer within 5 seconds.
+        """
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """Make sure that the server can be reached; costs microseconds while a connection stands.
+
+        Raises:
+            RedisUnavailable: it can't.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close all connections."""
+
+    @abstractmethod
+    def events(self, queue: Queue) -> AbstractAsyncContextManager[Events]:
+        """Subscribe to a queue's events."""
+
+    @abstractmethod
+    def log_lines(self, queue: Queue, job_id: int) -> AbstractAsyncContextManager[LogLines]:
+        """Subscribe to a running job's output."""
+
+    async def run(self, call: Call[T]) -> T:
+        """Run one call and return its result.
+
+        Raises:
+            RedisUnavailable: Redis can't be reached, or refuses.
+        """
+        results: list[T] = await self.run_many((call,))
+        return results[0]
+
+    async def run_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Run calls in one round trip, in their order; return their results.
+
+        Raises:
+            RedisUnavailable: Redis can't be reached, or refuses one of them; the others may have been done.
+        """
+        if not calls:
+            return []
+        key = self.keys.queue
+        commands = [("EVALSHA", script(name).sha, 1, key(queue), *args) for name, queue, args, _ in calls]
+        replies = await self.exchange(commands, all(call.script in REPEATABLE for call in calls))
+        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            await self._load({calls[i].script for i in unknown})
+            again = await self.exchange([commands[i] for i in unknown])
+            for i, reply in zip(unknown, again, strict=True):
+                replies[i] = reply
+        if self.keys.cluster:
+            await self._note_topics(calls)
+        results = []
+        for call, reply in zip(calls, replies, strict=True):
+            if isinstance(reply, RedisError):
+                raise self.trouble(reply, f"refuses to {call.script.replace('_', ' ')} in {call.queue}")
+            results.append(call.parse(reply))
+        return results
+
+    async def command(self, *command: str | bytes | int) -> Any:
+        """Send one plain command and return its reply.
+
+        Raises:
+            RedisUnavailable: Redis can't be reached, or refuses.
+        """
+        reply = (await self.exchange([command]))[0]
+        if isinstance(reply, RedisError):
+            raise self.trouble(reply, f"refuses {command[0]!s}")
+        return reply
+
+    async def find_queues(self) -> list[Queue]:
+        """Return all queues that ours ever submitted to and all that anybody's ids wait in, sorted.
+
+        Names that can't be a queue's are passed over and logged once.
+        """
+        found = {key: Queue.parse(key.decode("utf-8", "replace")) for key in await self.command("SMEMBERS", TOPICS)}
+        cursor: bytes | int = 0
+        while True:
+            cursor, keys = await self.command("SCAN", cursor, "MATCH", "heroqueue:*", "COUNT", PAGE, "TYPE", "list")
+            found |= {key: self.keys.parse(key.decode("utf-8", "replace")) for key in keys}
+            if int(cursor) == 0:
+                break
+        for name, queue in found.items():
+            if queue is None and name not in self._odd and len(self._odd) < PAGE:
+                self._odd.add(name)
+                log.warning("Redis key %r names no queue: circle and topic must be fixed names; it is left alone", name)
+        return sorted({queue for queue in found.values() if queue is not None})
+
+    async def ids(self, queue: Queue) -> set[int]:
+        """Return the ids of a queue that wait, are prioritised, scheduled or leased, in pages.
+
+        Ids that move from one place to another meanwhile are found: the places are read in the direction that ids
+        take, and again against it.
+        """
+        found: set[int] = set()
+        later, prio, lease = (self.keys.of(kind, queue) for kind in ("herolater", "heroprio", "herolease"))
+        for sorted_set in (lease, later, prio):
+            await self._collect(sorted_set, found)
+        await self._collect_list(self.keys.queue(queue), found)
+        for sorted_set in (prio, later, lease):
+            await self._collect(sorted_set, found)
+        return found
+
+    async def _collect(self, sorted_set: str, found: set[int]) -> None:
+        cursor: bytes | int = 0
+        while True:
+            cursor, pairs = await self.command("ZSCAN", sorted_set, cursor, "COUNT", PAGE)
+            found.update(int(key) for key in pairs[::2] if key.isdigit())
+            if int(cursor) == 0:
+                return
+
+    async def _collect_list(self, key: str, found: set[int]) -> None:
+        # From the tail: ids leave at the head, which shifts positions counted from there.
+        stop = -1
+        while True:
+            page = await self.command("LRANGE", key, stop - PAGE + 1, stop)
+            found.update(int(each) for each in page if each.isdigit())
+            if len(page) < PAGE:
+                return
+            stop -= PAGE - 50  # overlapping: new ids come in at the tail meanwhile
+
+    async def waiting(self, queues: Sequence[Queue]) -> Waiting:
+        """Return how many ids wait in each queue, and whether Redis lost its data since this client's last look."""
+        commands: list[Command] = [("GET", MARKER)]
+        for queue in queues:
+            commands += (("LLEN", self.keys.queue(queue)), ("ZCARD", self.keys.of("heroprio", queue)))
+        marker, *replies = await self.exchange(commands)
+        if isinstance(marker, RedisError):
+            raise self.trouble(marker, "refuses GET")
+        counts = [reply if isinstance(reply, int) else 0 for reply in replies]  # a key of a wrong type holds no ids
+        lengths = [counts[i] + counts[i + 1] for i in range(0, len(counts), 2)]
+        if marker is None:
+            _, marker = await self.exchange([("SET", MARKER, secrets.token_hex(8), "NX"), ("GET", MARKER)])
+        wiped = self._marker is not None and marker != self._marker
+        self._marker = marker
+        return Waiting(lengths, wiped)
+
+    def trouble(self, error: BaseException, what: str = "can't be reached") -> RedisUnavailable:
+        """Return the one error that says what went wrong, with the address but no password."""
+        detail = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, ResponseError):
+            return RedisUnavailable(f"Redis at {self.address} {what}: {detail}")
+        return RedisUnavailable(f"Redis at {self.address} can't be reached: {detail}")
+
+    async def _load(self, names: set[str]) -> None:
+        for reply in await self.exchange([("SCRIPT", "LOAD", script(name).text) for name in names], True):
+            if isinstance(reply, RedisError):
+                raise self.trouble(reply, "refuses our scripts")
+
+    async def _note_topics(self, calls: Iterable[Call[Any]]) -> None:
+        """Keep the set of queues, which scripts can't reach in a cluster."""
+        new = {call.queue for call in calls if call.script == "submit"} - self._topics
+        if new:
+            await self.command("SADD", TOPICS, *(queue.key for queue in new))
+            self._topics |= new
+
+
+def shown_address(url: str) -> str:
+    """Return an address without user, password and options, to be shown.
+
+    Raises:
+        SettingsError: it isn't a redis://, rediss:// or unix:// address.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise SettingsError(
+            f"redis_url: a {parts.scheme or 'scheme-less'} address isn't known; write redis://, rediss:// or unix://"
+        )
+    if parts.scheme == "unix":
+        return f"unix://{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends, such as those over a `BlockingRedis`, and return its result."""
+    try:
+        coroutine.send(None)
+    except StopIteration as e:
+        result: T = e.value
+        return result
+    coroutine.close()
+    raise RuntimeError(f"{coroutine!r} waits for an event loop; it needs a blocking transport")
