@@ -89,7 +89,10 @@ HINTS = [
     ("let a = [1]; a.psuh(2)", "did you mean push"),
     ("fn compute(x) { x } comptue(1)", "did you mean compute?"),
     ("fn f(a, b) { a } f(1)", "there is f(a, b)"),
-    ("`abc`.to_upper(1)", "to_upper (string, int); there is to_upper(character: char) -> char, to_upper(string: string) -> string"),
+    (
+        "`abc`.to_upper(1)",
+        "to_upper (string, int); there is to_upper(character: char) -> char, to_upper(string: string) -> string",
+    ),
 ]
 
 

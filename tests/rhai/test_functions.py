@@ -111,7 +111,10 @@ def bad() -> None:
 
 
 def test_a_script_can_catch_what_python_raises() -> None:
-    assert engine_of(bad=bad).eval("let r = (); try { bad() } catch (e) { r = e } r") == {"type": "BadError", "message": "no luck"}
+    assert engine_of(bad=bad).eval("let r = (); try { bad() } catch (e) { r = e } r") == {
+        "type": "BadError",
+        "message": "no luck",
+    }
 
 
 def test_what_it_does_not_catch_is_the_cause() -> None:
@@ -141,7 +144,9 @@ def test_what_is_no_exception_ends_the_run_and_comes_out_as_it_is(error: type[Ba
 
 
 def test_a_result_that_has_no_form_is_an_error_of_the_call() -> None:
-    with pytest.raises(rhai.RhaiError, match=r"f: its result\[0\]: a value of type object has no form in Rhai") as caught:
+    with pytest.raises(
+        rhai.RhaiError, match=r"f: its result\[0\]: a value of type object has no form in Rhai"
+    ) as caught:
         engine_of(f=lambda: [object()]).eval("f()")
     assert isinstance(caught.value.__cause__, TypeError)
 
@@ -149,7 +154,10 @@ def test_a_result_that_has_no_form_is_an_error_of_the_call() -> None:
 def test_closures_can_be_called_back_during_the_run() -> None:
     kept: list[Any] = []
     engine = engine_of(keep=kept.append, fire=lambda x: [f(x) for f in kept], twice=lambda f, x: f(f(x)))
-    assert engine.eval("let n = 10; keep(|x| x + n); keep(Fn(`double`)); n = 20; fn double(x) { x * 2 } fire(5)") == [25, 10]
+    assert engine.eval("let n = 10; keep(|x| x + n); keep(Fn(`double`)); n = 20; fn double(x) { x * 2 } fire(5)") == [
+        25,
+        10,
+    ]
     assert engine.eval("twice(|x| x * 3, 2)") == 18
     with pytest.raises(RuntimeError, match="only while its run goes on"):
         kept[0](1)
@@ -201,7 +209,9 @@ def test_a_function_may_run_another_script_with_a_budget_of_its_own() -> None:
             return error.kind
 
     outer = engine_of(nested=nested)
-    run = outer.run("let before = [nested(`1 + 1`), nested(\"let s = ``; loop { s += `xy`; }\")]; print(`still here`); before")
+    run = outer.run(
+        'let before = [nested(`1 + 1`), nested("let s = ``; loop { s += `xy`; }")]; print(`still here`); before'
+    )
     assert run.result() == [2, "memory"]
     assert run.output == "still here\n"
 
@@ -225,5 +235,9 @@ def test_functions_are_listed_with_their_types_and_text() -> None:
         "origin": "python",
     }
     standard = {f["signature"] for f in told if f["origin"] == "rhai"}
-    assert {"pad(array: array, len: int, item: any)", "to_upper(string: string) -> string", "sleep(seconds: int)"} <= standard
+    assert {
+        "pad(array: array, len: int, item: any)",
+        "to_upper(string: string) -> string",
+        "sleep(seconds: int)",
+    } <= standard
     assert len(standard) > 200

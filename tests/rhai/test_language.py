@@ -38,7 +38,10 @@ FEATURES: dict[str, tuple[str, Any]] = {
     "negative index": ("[1, 2, 3][-1]", 3),
     "array methods": ("[3, 1, 2].map(|x| x * 2).filter(|x| x > 2).reduce(|a, x| (a ?? 0) + x)", 10),
     "sort with a comparer": ("let a = [3, 1, 2]; a.sort(|x, y| y - x); a", [3, 2, 1]),
-    "object maps": ('let m = #{a: 1, "b c": #{d: [2]}}; m.a += 4; m["b c"].d.push(m.a); m', {"a": 5, "b c": {"d": [2, 5]}}),
+    "object maps": (
+        'let m = #{a: 1, "b c": #{d: [2]}}; m.a += 4; m["b c"].d.push(m.a); m',
+        {"a": 5, "b c": {"d": [2, 5]}},
+    ),
     "maps are sorted": ("#{b: 1, a: 2}.keys()", ["a", "b"]),
     "elvis and null": ("let m = #{}; m?.x?.y ?? 9", 9),
     "in": ('[2 in [1, 2], "k" in #{k: 1}, 5 in 0..5, "ell" in "hello"]', [True, True, False, True]),
@@ -56,11 +59,12 @@ FEATURES: dict[str, tuple[str, Any]] = {
     "constants in functions": ("const X = 40; fn f() { global::X + 2 } f()", 42),
     "shadowing": ("let x = 1; { let x = 2; } let x = x + 10; x", 11),
     "eval sees the scope": ("let x = 40; eval(`x + 2`)", 42),
-    "type_of": ("[type_of(1), type_of(1.5), type_of(`s`), type_of([]), type_of(#{})]", ["i64", "f64", "string", "array", "map"]),
+    "type_of": ("[1, 1.5, `s`, [], #{}, ()].map(|x| type_of(x))", ["i64", "f64", "string", "array", "map", "()"]),
     "json": ('let v = parse_json(`[1, {"a": null}]`); v', [1, {"a": None}]),
     "to json": ("#{a: [1, true, ()], b: `x`}.to_json()", '{"a":[1,true,null],"b":"x"}'),
     "comments": ("/* a /* nested */ one */ 1 // the end", 1),
-    "text of values": ('[[1, "a"].to_string(), #{k: [1.5]}.to_string(), `${["x", ()]}`]', ['[1, "a"]', '#{"k": [1.5]}', '["x", ()]']),
+    "text of an array and a map": ('[[1, "a"].to_string(), #{k: [1.5]}.to_string()]', ['[1, "a"]', '#{"k": [1.5]}']),
+    "text of an array in a string": ('`${["x", ()]}`', '["x", ()]'),
 }  # fmt: skip
 
 
