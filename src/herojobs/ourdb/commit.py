@@ -1,0 +1,102 @@
+"""One commit: records collected in memory, then one write, then the table, then the state (OurDB format C3)."""
+
+from __future__ import annotations
+
+from herojobs.ourdb.errors import DatabaseFull, RecordTooLarge
+from herojobs.ourdb.files import DataFiles
+from herojobs.ourdb.format import HEADER, MAX_FILES, pack_header
+from herojobs.ourdb.table import Table
+
+
+class Commit:
+    """Records that are about to be written together.
+
+    Attributes:
+        next_id: the id that the next new record gets.
+        entries: what the table will hold, by id.
+    """
+
+    def __init__(self, table: Table, end: int, next_id: int, *, file_size: int, max_record: int) -> None:
+        self.next_id = next_id
+        self.entries: dict[int, int] = {}
+        self._table = table
+        self._file_size = file_size
+        self._max_record = max_record
+        self._file, self._position = end >> 32, end & 0xFFFF_FFFF
+        self._chunks: list[bytes] = []
+        self._segments: list[tuple[int, int, list[bytes]]] = [(self._file, self._position, self._chunks)]
+        self._roll()
+
+    @property
+    def end(self) -> int:
+        """The location after the last record."""
+        return self._file << 32 | self._position
+
+    def locate(self, id: int) -> int:
+        """Return where an id's newest version is, this commit's records included; 0 = nowhere."""
+        location = self.entries.get(id)
+        return self._table.get(id) if location is None else location
+
+    def append(self, data: bytes, previous: int) -> int:
+        """Add a record and return its location; the caller sets `entries`.
+
+        Raises:
+            RecordTooLarge: it is over the limit.
+            DatabaseFull: no place is left that a location of this key size can name.
+        """
+        size = len(data)
+        if size > self._max_record:
+            raise RecordTooLarge(size, self._max_record)
+        if self._position >= self._file_size:
+            self._roll()
+        location = self._file << 32 | self._position
+        if self._table.key_size != 6 and location >> (8 * self._table.key_size):
+            raise DatabaseFull(f"position {self._position} can't be named by a key of {self._table.key_size} bytes")
+        self._chunks.append(pack_header(data, previous))
+        self._chunks.append(data)
+        self._position += HEADER + size
+        return location
+
+    def mark(self) -> tuple[int, int, int, int, int]:
+        """Return where the commit stands, for `back_to`."""
+        return len(self._segments), len(self._chunks), self._file, self._position, self.next_id
+
+    def back_to(self, mark: tuple[int, int, int, int, int], entries: dict[int, int]) -> None:
+        """Forget what was added since `mark`; `entries` is a copy of what they were."""
+        segments, chunks, self._file, self._position, self.next_id = mark
+        del self._segments[segments:]
+        self._chunks = self._segments[-1][2]
+        del self._chunks[chunks:]
+        self.entries = entries
+
+    def write(self, files: DataFiles) -> list[int]:
+        """Write the records; all of them, or none. Return the numbers of the files that were written."""
+        written: list[tuple[int, int]] = []
+        try:
+            for number, position, chunks in self._segments:
+                if chunks:
+                    data = b"".join(chunks)
+                    files.append(number, position, data if position else b"\0" + data)
+                    written.append((number, position))
+        except BaseException:
+            for number, position in written:
+                files.cut(number, position)
+            raise
+        return [number for number, _ in written]
+
+    def cut(self, files: DataFiles) -> None:
+        """Take back what `write` has written."""
+        for number, position, chunks in self._segments:
+            if chunks:
+                files.cut(number, position)
+
+    def _roll(self) -> None:
+        """Go on to the next file where the present one is full, and step over a new file's byte 0."""
+        if self._position >= self._file_size:
+            if self._file + 1 >= MAX_FILES:
+                raise DatabaseFull(f"{MAX_FILES} data files are full")
+            self._file, self._position = self._file + 1, 0
+            self._chunks = []
+            self._segments.append((self._file, 0, self._chunks))
+        if self._position == 0:
+            self._position = 1

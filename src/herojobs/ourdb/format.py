@@ -1,0 +1,93 @@
+"""The bytes of a database (OurDB format A1 to A4): headers, locations, key sizes.
+
+A location is where a record's header starts. In this package it is one integer, file number << 32 | position, and 0
+stands for none: position 0 is never used.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+from zlib import crc32
+
+HEADER = 12
+MAX_FILES = 65_536
+KEY_SIZES = (2, 3, 4, 6)
+
+_header = struct.Struct("<HI")
+_previous = struct.Struct(">HI")
+_PREVIOUS_OF_NONE = bytes(6)
+
+
+class Header(NamedTuple):
+    """A record's header: size modulo 65,536, CRC-32 of the data, location of the version before (0 = first)."""
+
+    size: int
+    crc: int
+    previous: int
+
+
+def pack_header(data: bytes, previous: int) -> bytes:
+    """Return the header of a record."""
+    before = _previous.pack(previous >> 32, previous & 0xFFFF_FFFF) if previous else _PREVIOUS_OF_NONE
+    return _header.pack(len(data) & 0xFFFF, crc32(data)) + before
+
+
+def unpack_header(raw: bytes, at: int = 0) -> Header:
+    """Return the header that starts at an offset of some bytes."""
+    size, crc = _header.unpack_from(raw, at)
+    file, position = _previous.unpack_from(raw, at + 6)
+    return Header(size, crc, file << 32 | position)
+
+
+def pack_location(location: int, key_size: int) -> bytes:
+    """Return a location as a lookup entry.
+
+    Raises:
+        OverflowError: the key size can't name it.
+    """
+    if key_size == 6:
+        return _previous.pack(location >> 32, location & 0xFFFF_FFFF)
+    return location.to_bytes(key_size, "big")  # file 0 only: any other number overflows
+
+
+def unpack_location(raw: bytes, key_size: int) -> int:
+    """Return the location in a lookup entry, 0 if it is empty."""
+    if key_size == 6:
+        return int.from_bytes(raw[:2], "big") << 32 | int.from_bytes(raw[2:6], "big")
+    return int.from_bytes(raw, "big")
+
+
+def key_size_for(record_nr_max: int, record_size_max: int) -> int:
+    """Return the key size that the originals choose for these limits, their 32-bit wrap-around included (A4)."""
+    product = record_nr_max * record_size_max & 0xFFFF_FFFF
+    if product // 2 > 10_000_000:
+        return 6
+    if record_nr_max < 65_536:
+        return 2
+    return 3 if record_nr_max < 16_777_216 else 4
+
+
+def fit(data: bytes, header: Header, at: int = 0, limit: int | None = None) -> int:
+    """Return the length of the data that the header's CRC fits, -1 if none does.
+
+    The originals write the length modulo 65,536, so longer values are found by trying (C5).
+
+    Args:
+        data: bytes that hold the data from `at` on.
+        header: the record's header.
+        at: where the data starts.
+        limit: longest length to try; default all there is.
+    """
+    room = len(data) - at if limit is None else min(limit, len(data) - at)
+    length = header.size
+    if length > room:
+        return -1
+    view = memoryview(data)
+    crc = crc32(view[at : at + length])
+    while crc != header.crc or length == 0:
+        if length + 65_536 > room:
+            return -1
+        crc = crc32(view[at + length : at + length + 65_536], crc)
+        length += 65_536
+    return length

@@ -1,0 +1,96 @@
+"""Who may write: one thread of one process at a time (OurDB format C3).
+
+Between processes a `flock` on `lookup/lock`, on one descriptor kept open; within a process a mutex for each real path,
+since the kernel's lock doesn't tell threads apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from herojobs.ourdb.errors import DatabaseLocked
+
+_mutexes: dict[str, threading.RLock] = {}
+_guard = threading.Lock()
+
+
+def _forget_mutexes() -> None:
+    """After a fork, threads that held a mutex don't exist any more."""
+    global _guard
+    _guard = threading.Lock()
+    _mutexes.clear()
+
+
+os.register_at_fork(after_in_child=_forget_mutexes)
+
+
+class WriteLock:
+    """The lock of one database.
+
+    Args:
+        path: the lock file; made if it isn't there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._name = os.path.realpath(path)
+        self._open()
+
+    @contextlib.contextmanager
+    def held(self, timeout: float) -> Iterator[None]:
+        """Hold the lock for the block. The thread that holds it may take it again.
+
+        Args:
+            timeout: seconds to wait for it; 0 = one try.
+
+        Raises:
+            DatabaseLocked: somebody else held it all that time.
+        """
+        if self._pid != os.getpid():
+            os.close(self._fd)
+            self._open()  # a forked child shares its parent's descriptor, and with it the parent's lock
+        deadline = time.monotonic() + timeout
+        if not self._mutex.acquire(timeout=timeout):
+            raise DatabaseLocked(f"{self._path.parent.parent}: another thread is writing")
+        try:
+            if not self._depth:
+                self._lock_file(deadline)
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                if not self._depth:
+                    fcntl.flock(self._fd, fcntl.LOCK_UN)
+        finally:
+            self._mutex.release()
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._fd)
+
+    def _open(self) -> None:
+        self._pid = os.getpid()
+        self._depth = 0  # a thread may hold the lock and take it again
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with _guard:
+            self._mutex = _mutexes.setdefault(self._name, threading.RLock())
+
+    def _lock_file(self, deadline: float) -> None:
+        pause = 0.0002
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise DatabaseLocked(f"{self._path.parent.parent}: another process is writing") from None
+                time.sleep(min(pause, left))
+                pause = min(pause * 1.5, 0.01)
