@@ -1,239 +1,305 @@
-"""The way to Redis: one protocol, carried out by `AsyncRedis` and `BlockingRedis`.
+"""The two transports: `BlockingRedis` for threads, `AsyncRedis` for event loops.
 
-The methods of `BlockingRedis` are coroutines too, but never suspend, so one core written with `async def` serves both:
-`run_sync(core(BlockingRedis(url)))` runs it to its end in the calling thread, without an event loop.
+Both keep their own stock of redis-py connections and speak to them directly: redis-py's clients would add tens of
+microseconds to each call, and retries that repeat what may have been done.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
-from urllib.parse import urlsplit
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from typing import Any, NamedTuple
 
-from hiredis import pack_command
-from redis.connection import parse_url
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    NoScriptError,
-    RedisError,
-)
-from redis.exceptions import TimeoutError as RedisTimeout
+import msgspec
+from redis.asyncio import connection as asynchronous
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.connection import Connection
+from redis.exceptions import ConnectionError as Broken
+from redis.exceptions import RedisError, ResponseError
+from redis.retry import Retry
 
-from herojobs.errors import RedisUnavailable
-from herojobs.live.call import Call, script
-from herojobs.live.keys import Keys
+from herojobs.errors import EmbeddedRedisError
+from herojobs.live.calls import JobKey
+from herojobs.live.subscription import AsyncSubscription, BlockingSubscription, Hub
+from herojobs.live.transport import Command, Events, LogLines, Redis, Waiting, run_sync
+from herojobs.live.trouble import TIMEOUT, refused, unreachable
+from herojobs.names import Queue
 
-T = TypeVar("T")
+__all__ = ["AsyncRedis", "BlockingRedis", "Control", "Events", "LogLines", "Redis", "Waiting", "run_sync"]
 
-TIMEOUT = 5.0
-"""Seconds that connecting, sending and reading may take, each."""
+MOST_WAKE_LISTS = 1000
+"""Lists that one BLPOP blocks on; each costs Redis a little whenever the wait begins and ends."""
 
-Word = str | bytes | int | float
-
-
-class Message(NamedTuple):
-    """A message from a channel."""
-
-    channel: str
-    data: bytes
+_TROUBLE = (RedisError, OSError, EmbeddedRedisError)
 
 
-class Subscription(Protocol):
-    """A connection that listens to channels."""
+class BlockingRedis(Redis):
+    """A transport whose coroutines never suspend: drive them with `run_sync`. Safe for threads and after a fork."""
 
-    async def subscribe(self, *channels: str) -> None:
-        """Listen to more channels; once it returns nothing published there is missed."""
+    def __init__(self, url: str, *, cluster: bool = False, revive: Callable[[], object] | None = None) -> None:
+        super().__init__(url, cluster=cluster, revive=revive)
+        self._kind: Any = self._options.pop("connection_class", Connection)
+        self._options["retry"] = Retry(NoBackoff(), 0)
+        self._free: list[Any] = []
+        self._pid = os.getpid()
 
-    async def psubscribe(self, *patterns: str) -> None:
-        """Listen to all channels that match a glob pattern, like `heroevents:*`."""
+    async def connect(self) -> None:
+        """Make sure that the server can be reached; see `Redis.connect`."""
+        self._free.append(self._take())
 
-    async def unsubscribe(self, *channels: str) -> None:
-        """Stop listening to channels."""
-
-    async def next(self, timeout: float | None = None) -> Message | None:
-        """Return the next message, or None after `timeout` seconds (None: wait for ever).
-
-        Raises:
-            RedisUnavailable: the connection is lost; messages may have been missed, so subscribe anew and look at
-                the state again.
-        """
-
-    async def close(self) -> None:
-        """Close the connection."""
-
-
-class Redis(ABC):
-    """What both transports share: packing, error replies, scripts that the server doesn't know yet.
-
-    Args:
-        url: `redis://[[user]:password@]host[:port][/db]`, `rediss://` (TLS) or `unix://[user:password@]/path[?db=n]`.
-        cluster: write key names with braces, see `Keys`.
-        timeout: seconds for connecting, sending and reading, each.
-
-    Raises:
-        RedisUnavailable: the url is none of these.
-    """
-
-    def __init__(self, url: str, *, cluster: bool = False, timeout: float = TIMEOUT) -> None:
-        self.keys = Keys(cluster)
-        self.address = address_of(url)
-        self.timeout = timeout
+    async def exchange(self, commands: Sequence[Command], repeatable: bool = False) -> list[Any]:
+        """Send commands in one round trip; see `Redis.exchange`."""
         try:
-            options: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]  # untyped in redis-py
-            if url.startswith("unix://") and not options.get("path"):
-                raise ValueError("it has no path")
-        except ValueError as e:
-            raise RedisUnavailable(
-                f"{self.address!r} is no Redis address ({e}); write redis://host:6379/0, rediss://... or unix:///path"
-            ) from None
-        options.pop("connection_class", None)
-        options.setdefault("socket_connect_timeout", timeout)
-        # RESP2 without CLIENT SETINFO: one round trip less for each new connection.
-        self._options: dict[str, Any] = {**options, "protocol": 2, "driver_info": None}
-        if not url.startswith("unix://"):
-            self._options["socket_keepalive"] = True
+            connection = self._take()
+            try:
+                return self._exchange(connection, commands)
+            except Broken:
+                if not repeatable:
+                    raise
+                return self._exchange(self._take(), commands)
+        except _TROUBLE as e:
+            raise unreachable(self.address, e) from e
 
-    @abstractmethod
-    async def _exchange(self, data: bytes, replies: int, limit: float) -> list[Any]:
-        """Send bytes and return that many replies, error replies as exceptions among them."""
-
-    @abstractmethod
-    async def subscription(self) -> Subscription:
-        """Return a new subscription, without channels yet."""
-
-    @abstractmethod
-    async def close(self) -> None:
-        """Close all idle connections. The transport opens new ones when it is used again."""
-
-    async def run(self, call: Call[T]) -> T:
-        """Run a script and return what it answers.
-
-        Raises:
-            RedisUnavailable: see `herojobs.errors`; after a timeout or a lost connection it is unknown whether the
-                call was carried out, so only calls that may be repeated should be.
-        """
-        reply = (await self._exchange(self._pack(call), 1, self.timeout))[0]
-        if isinstance(reply, Exception):
-            if not isinstance(reply, NoScriptError):
-                raise self.refused(call.script, reply)
-            (reply,) = await self._load_and_repeat([call])
-        return call.parse(reply)
-
-    async def run_many(self, calls: Sequence[Call[T]]) -> list[T]:
-        """Run scripts in one round trip, each for itself: no transaction.
-
-        Should one be refused, the others are carried out all the same, and its error is raised. On a server that
-        doesn't know some of the scripts yet, those run after the others.
-        """
-        if not calls:
-            return []
-        replies = await self._exchange(b"".join(map(self._pack, calls)), len(calls), self.timeout)
-        unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:
-            for i, reply in zip(unknown, await self._load_and_repeat([calls[i] for i in unknown]), strict=True):
-                replies[i] = reply
-        for call, reply in zip(calls, replies, strict=True):
-            if isinstance(reply, Exception):
-                raise self.refused(call.script, reply)
-        return [call.parse(reply) for call, reply in zip(calls, replies, strict=True)]
-
-    async def command(self, *words: Word) -> Any:
-        """Run a plain Redis command and return the raw reply."""
-        return (await self.commands([words]))[0]
-
-    async def commands(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
-        """Run plain Redis commands in one round trip and return the raw replies."""
-        if not commands:
-            return []
-        data = b"".join(pack(*words) for words in commands)
-        replies = await self._exchange(data, len(commands), self.timeout)
-        for words, reply in zip(commands, replies, strict=True):
-            if isinstance(reply, Exception):
-                raise self.refused(str(words[0]), reply)
+    def _exchange(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
+        try:
+            connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            replies = []
+            for _ in commands:
+                try:
+                    replies.append(connection.read_response())
+                except ResponseError as e:
+                    replies.append(e)
+        except BaseException:
+            connection.disconnect()
+            raise
+        self._free.append(connection)
         return replies
 
-    async def block(self, *words: Word, timeout: float) -> Any:
-        """Run a command that blocks in the server for up to `timeout` seconds, like BLPOP."""
-        reply = (await self._exchange(pack(*words), 1, timeout + self.timeout))[0]
-        if isinstance(reply, Exception):
-            raise self.refused(str(words[0]), reply)
-        return reply
+    def _take(self) -> Any:
+        """Return a connection that stands, checked without a round trip, or a new one.
 
-    def _pack(self, call: Call[Any]) -> bytes:
-        return pack(b"EVALSHA", script(call.script).sha, 1, self.keys.queue(call.queue), *call.args)
+        Raises:
+            RedisUnavailable: the server can't be reached.
+        """
+        if self._pid != os.getpid():  # forked: the connections are the parent's
+            self._free, self._pid = [], os.getpid()
+        while self._free:
+            with contextlib.suppress(IndexError):  # another thread took it
+                connection = self._free.pop()
+                with contextlib.suppress(*_TROUBLE):
+                    if not connection.can_read():
+                        return connection
+                connection.disconnect()
+        try:
+            return self._new()
+        except _TROUBLE as e:
+            if self._revive is None:
+                raise unreachable(self.address, e) from e
+        try:
+            self._revive()
+            return self._new()
+        except _TROUBLE as e:
+            raise unreachable(self.address, e) from e
 
-    async def _load_and_repeat(self, calls: list[Call[Any]]) -> list[Any]:
-        names = list(dict.fromkeys(call.script for call in calls))
-        loads = [pack(b"SCRIPT", b"LOAD", script(name).text) for name in names]
-        data = b"".join([*loads, *map(self._pack, calls)])
-        replies = await self._exchange(data, len(names) + len(calls), self.timeout)
-        for name, reply in zip([*names, *(call.script for call in calls)], replies, strict=True):
-            if isinstance(reply, Exception):
-                raise self.refused(name, reply)
-        return replies[len(names) :]
+    def _new(self) -> Any:
+        connection = self._kind(**self._options)
+        try:
+            connection.connect()
+            connection.send_command("PING")  # a server that is still loading its data accepts connections
+            connection.read_response()
+        except BaseException:
+            connection.disconnect()
+            raise
+        return connection
 
-    def refused(self, what: str, error: Exception) -> RedisUnavailable:
-        """Return the error for an error reply of the server."""
-        text = str(error)
-        if "READONLY" in text or "read only replica" in text:
-            problem = "is a read-only replica; use the primary's address"
-        elif "maxmemory" in text or text.startswith("OOM"):
-            problem = "has reached its maxmemory; nothing was written; raise it or free memory"
-        elif "MISCONF" in text:
-            problem = f"can't save to its disk, so it refuses writes ({text})"
-        elif "NOAUTH" in text:
-            problem = "wants a password; put it into the address, redis://:password@host"
-        elif "NOPERM" in text:
-            problem = f"doesn't permit {what} to this user ({text})"
-        else:
-            problem = f"refused {what}: {text}"
-        return RedisUnavailable(f"Redis at {self.address} {problem}")
+    async def close(self) -> None:
+        """Close all connections; the transport can be used again."""
+        while self._free:
+            self._free.pop().disconnect()
 
-    def unreachable(self, error: BaseException) -> RedisUnavailable:
-        """Return the error for a connection that failed."""
-        text = str(error).strip().rstrip(".")
-        if isinstance(error, BusyLoadingError):
-            problem = "is still loading its data; try again shortly"
-        elif isinstance(error, (AuthenticationError, AuthorizationError)):
-            problem = f"refuses the login ({text}); check user and password in its address"
-        elif isinstance(error, (RedisTimeout, TimeoutError)):
-            problem = f"didn't answer within {self.timeout:g} s"
-        elif "refused" in text:
-            problem = "refuses connections: no server is listening there"
-        elif "No such file" in text or "Error 2 " in text:
-            problem = "isn't there: no such socket"
-        elif "ermission denied" in text:
-            problem = "may not be connected to: permission denied"
-        elif isinstance(error, RedisError) and "closed" in text.lower():
-            problem = "closed the connection"
-        else:
-            problem = f"can't be reached ({text or type(error).__name__})"
-        return RedisUnavailable(f"Redis at {self.address} {problem}")
+    @contextlib.asynccontextmanager
+    async def events(self, queue: Queue) -> AsyncGenerator[BlockingSubscription]:
+        """Subscribe to a queue's events."""
+        async with BlockingSubscription(self._take, self.keys.of("heroevents", queue)) as subscription:
+            yield subscription
+
+    @contextlib.asynccontextmanager
+    async def log_lines(self, queue: Queue, id: int) -> AsyncGenerator[BlockingSubscription]:
+        """Subscribe to a running job's output."""
+        async with BlockingSubscription(self._take, self.keys.log(queue, id)) as subscription:
+            yield subscription
 
 
-def pack(*words: Word) -> bytes:
-    """Return a command as it goes over the wire."""
-    data: bytes = pack_command(words)  # type: ignore[arg-type]  # its stub says a tuple of one
-    return data
+class Control(NamedTuple):
+    """What a client told the WatchDogs about a job; `what` is `cancel`."""
+
+    queue: Queue
+    id: JobKey
+    what: str
 
 
-def address_of(url: str) -> str:
-    """Return an address without its user and password, for messages."""
-    parts = urlsplit(url)
-    if not parts.scheme:
-        return url.rpartition("@")[2]
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+class _ControlMessage(msgspec.Struct):
+    id: int | str
+    what: str
 
 
-def run_sync(coro: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never suspends, like all that only await a `BlockingRedis`, and return its result."""
-    try:
-        coro.send(None)
-    except StopIteration as e:
-        result: T = e.value
-        return result
-    coro.close()
-    raise RuntimeError(f"{coro!r} suspended: it awaits something that needs an event loop")
+class AsyncRedis(Redis):
+    """A transport for one event loop."""
+
+    def __init__(self, url: str, *, cluster: bool = False, revive: Callable[[], object] | None = None) -> None:
+        super().__init__(url, cluster=cluster, revive=revive)
+        kind = self._options.pop("connection_class", Connection)
+        self._kind: Any = getattr(asynchronous, kind.__name__)
+        self._options["retry"] = AsyncRetry(NoBackoff(), 0)
+        self._free: list[Any] = []
+        self._waiter: Any = None
+        self._hub = Hub(self._new)
+
+    async def connect(self) -> None:
+        """Make sure that the server can be reached; see `Redis.connect`."""
+        self._free.append(await self._take())
+
+    async def exchange(self, commands: Sequence[Command], repeatable: bool = False) -> list[Any]:
+        """Send commands in one round trip; see `Redis.exchange`."""
+        try:
+            connection = await self._take()
+            try:
+                return await self._exchange(connection, commands)
+            except Broken:
+                if not repeatable:
+                    raise
+                return await self._exchange(await self._take(), commands)
+        except _TROUBLE as e:
+            raise unreachable(self.address, e) from e
+
+    async def _exchange(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            replies = []
+            for _ in commands:
+                try:
+                    replies.append(await connection.read_response())
+                except ResponseError as e:
+                    replies.append(e)
+        except BaseException:  # cancelled too: a reply that is still to come would be taken for the next one
+            await connection.disconnect(nowait=True)
+            raise
+        self._free.append(connection)
+        return replies
+
+    async def _take(self) -> Any:
+        """Return a connection that stands, or a new one; see `BlockingRedis._take`."""
+        while self._free:
+            connection = self._free.pop()
+            with contextlib.suppress(*_TROUBLE):
+                if not await connection.can_read():
+                    return connection
+            await connection.disconnect(nowait=True)
+        return await self._new()
+
+    async def _new(self) -> Any:
+        try:
+            return await self._connected()
+        except _TROUBLE as e:
+            if self._revive is None:
+                raise unreachable(self.address, e) from e
+        try:
+            await asyncio.to_thread(self._revive)
+            return await self._connected()
+        except _TROUBLE as e:
+            raise unreachable(self.address, e) from e
+
+    async def _connected(self) -> Any:
+        connection = self._kind(**self._options)
+        try:
+            await connection.connect()
+            await connection.send_command("PING")
+            await connection.read_response()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return connection
+
+    async def close(self) -> None:
+        """Close all connections; the transport can be used again."""
+        await self._hub.close()
+        if self._waiter is not None:
+            self._free.append(self._waiter)
+            self._waiter = None
+        while self._free:
+            await self._free.pop().disconnect()
+
+    @contextlib.asynccontextmanager
+    async def events(self, queue: Queue) -> AsyncGenerator[AsyncSubscription]:
+        """Subscribe to a queue's events; all subscriptions share one connection."""
+        async with self._hub.subscribed(self.keys.of("heroevents", queue)) as subscription:
+            yield subscription
+
+    @contextlib.asynccontextmanager
+    async def log_lines(self, queue: Queue, id: int) -> AsyncGenerator[AsyncSubscription]:
+        """Subscribe to a running job's output; all subscriptions share one connection."""
+        async with self._hub.subscribed(self.keys.log(queue, id)) as subscription:
+            yield subscription
+
+    async def wait_for_work(self, queues: Sequence[Queue], timeout: float) -> Queue | None:
+        """Wait until a submission to one of the queues wakes us; return that queue, None if none did.
+
+        Args:
+            queues: the first thousand of them count.
+            timeout: seconds to wait at most.
+
+        Raises:
+            RedisUnavailable: Redis can't be reached.
+        """
+        if not queues:
+            await asyncio.sleep(timeout)
+            return None
+        waiter, self._waiter = self._waiter, None
+        try:
+            if waiter is None or await waiter.can_read():
+                waiter = await self._new()
+        except _TROUBLE:
+            waiter = await self._new()
+        keys = [self.keys.of("herowake", queue) for queue in queues[:MOST_WAKE_LISTS]]
+        try:
+            await waiter.send_command("BLPOP", *keys, f"{max(timeout, 0.001):.3f}")
+            reply = await waiter.read_response(timeout=timeout + TIMEOUT)
+        except BaseException as e:
+            await waiter.disconnect(nowait=True)
+            if isinstance(e, ResponseError):
+                raise refused(self.address, "BLPOP", e) from e
+            if isinstance(e, _TROUBLE):
+                raise unreachable(self.address, e) from e
+            raise
+        self._waiter = waiter
+        return self.keys.parse(reply[0].decode()) if reply else None
+
+    async def controls(self) -> AsyncIterator[Control]:
+        """Yield what clients tell the WatchDogs from now on.
+
+        Raises:
+            RedisUnavailable: the connection broke; what was told meanwhile is in the jobs' `cx` fields.
+        """
+        connection = await self._new()
+        try:
+            await connection.send_command("PSUBSCRIBE", "herocontrol:*")
+            while True:
+                message = await connection.read_response(timeout=float("inf"))
+                if message[0] != b"pmessage":
+                    continue
+                queue = self.keys.parse(message[2].decode("utf-8", "replace"))
+                try:
+                    told = msgspec.json.decode(message[3], type=_ControlMessage)
+                except msgspec.DecodeError:
+                    continue
+                if queue is not None:
+                    yield Control(queue, told.id if isinstance(told.id, int) else told.id.encode(), told.what)
+        except ResponseError as e:
+            raise refused(self.address, "PSUBSCRIBE", e) from e
+        except _TROUBLE as e:
+            raise unreachable(self.address, e) from e
+        finally:
+            await connection.disconnect(nowait=True)

@@ -12,13 +12,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, Protocol, TypeVar
-from urllib.parse import urlsplit
 
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.connection import parse_url
+from redis.exceptions import NoScriptError, RedisError
 
-from herojobs.errors import RedisUnavailable, SettingsError
+from herojobs.errors import SettingsError
 from herojobs.live.call import Call, script
-from herojobs.live.keys import TOPICS, Keys
+from herojobs.live.keys import ALIVE, TOPICS, Keys
+from herojobs.live.trouble import TIMEOUT, refused, shown_address
 from herojobs.names import Queue
 
 log = logging.getLogger("herojobs.live")
@@ -26,13 +27,8 @@ log = logging.getLogger("herojobs.live")
 T = TypeVar("T")
 Command = Sequence[str | bytes | int]
 
-TIMEOUT = 5.0
-"""Seconds to connect, and to wait for a reply."""
 PAGE = 1000
 """Ids that one command fetches: a few hundred microseconds of Redis."""
-MARKER = "heromarker"
-"""A key whose value stays the same as long as Redis keeps its data."""
-
 REPEATABLE = frozenset({"submit", "start", "extend", "finish", "look", "counts", "requeue", "restore", "publish_log"})
 """Scripts that may run twice: a second run finds the first one's work and leaves it."""
 
@@ -47,7 +43,7 @@ class Waiting(NamedTuple):
 class Events(Protocol):
     """The events of one queue, subscribed to."""
 
-    async def next_about(self, job_id: int, timeout: float) -> None:
+    async def next_about(self, id: int, timeout: float) -> None:
         """Return when an event about a job arrives, or after `timeout` seconds."""
 
 
@@ -74,6 +70,7 @@ class Redis(ABC):
         self.address = shown_address(url)
         self.keys = Keys(cluster)
         self._revive = revive
+        self._options = _options(url)
         self._marker: bytes | None = None
         self._topics: set[Queue] = set()
         self._odd: set[bytes] = set()
@@ -107,7 +104,7 @@ class Redis(ABC):
         """Subscribe to a queue's events."""
 
     @abstractmethod
-    def log_lines(self, queue: Queue, job_id: int) -> AbstractAsyncContextManager[LogLines]:
+    def log_lines(self, queue: Queue, id: int) -> AbstractAsyncContextManager[LogLines]:
         """Subscribe to a running job's output."""
 
     async def run(self, call: Call[T]) -> T:
@@ -141,7 +138,7 @@ class Redis(ABC):
         results = []
         for call, reply in zip(calls, replies, strict=True):
             if isinstance(reply, RedisError):
-                raise self.trouble(reply, f"refuses to {call.script.replace('_', ' ')} in {call.queue}")
+                raise refused(self.address, f"`{call.script}` in {call.queue}", reply)
             results.append(call.parse(reply))
         return results
 
@@ -153,7 +150,7 @@ class Redis(ABC):
         """
         reply = (await self.exchange([command]))[0]
         if isinstance(reply, RedisError):
-            raise self.trouble(reply, f"refuses {command[0]!s}")
+            raise refused(self.address, str(command[0]), reply)
         return reply
 
     async def find_queues(self) -> list[Queue]:
@@ -198,42 +195,36 @@ class Redis(ABC):
                 return
 
     async def _collect_list(self, key: str, found: set[int]) -> None:
-        # From the tail: ids leave at the head, which shifts positions counted from there.
+        # Counted from the tail, which new ids push further away: none is passed over. The overlap is for ids that
+        # foreign consumers take at the tail meanwhile.
         stop = -1
         while True:
             page = await self.command("LRANGE", key, stop - PAGE + 1, stop)
             found.update(int(each) for each in page if each.isdigit())
             if len(page) < PAGE:
                 return
-            stop -= PAGE - 50  # overlapping: new ids come in at the tail meanwhile
+            stop -= PAGE - 50
 
     async def waiting(self, queues: Sequence[Queue]) -> Waiting:
         """Return how many ids wait in each queue, and whether Redis lost its data since this client's last look."""
-        commands: list[Command] = [("GET", MARKER)]
+        commands: list[Command] = [("GET", ALIVE)]
         for queue in queues:
             commands += (("LLEN", self.keys.queue(queue)), ("ZCARD", self.keys.of("heroprio", queue)))
         marker, *replies = await self.exchange(commands)
         if isinstance(marker, RedisError):
-            raise self.trouble(marker, "refuses GET")
+            raise refused(self.address, "GET", marker)
         counts = [reply if isinstance(reply, int) else 0 for reply in replies]  # a key of a wrong type holds no ids
         lengths = [counts[i] + counts[i + 1] for i in range(0, len(counts), 2)]
         if marker is None:
-            _, marker = await self.exchange([("SET", MARKER, secrets.token_hex(8), "NX"), ("GET", MARKER)])
+            _, marker = await self.exchange([("SET", ALIVE, secrets.token_hex(8), "NX"), ("GET", ALIVE)])
         wiped = self._marker is not None and marker != self._marker
         self._marker = marker
         return Waiting(lengths, wiped)
 
-    def trouble(self, error: BaseException, what: str = "can't be reached") -> RedisUnavailable:
-        """Return the one error that says what went wrong, with the address but no password."""
-        detail = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, ResponseError):
-            return RedisUnavailable(f"Redis at {self.address} {what}: {detail}")
-        return RedisUnavailable(f"Redis at {self.address} can't be reached: {detail}")
-
     async def _load(self, names: set[str]) -> None:
         for reply in await self.exchange([("SCRIPT", "LOAD", script(name).text) for name in names], True):
             if isinstance(reply, RedisError):
-                raise self.trouble(reply, "refuses our scripts")
+                raise refused(self.address, "our scripts", reply)
 
     async def _note_topics(self, calls: Iterable[Call[Any]]) -> None:
         """Keep the set of queues, which scripts can't reach in a cluster."""
@@ -243,20 +234,21 @@ class Redis(ABC):
             self._topics |= new
 
 
-def shown_address(url: str) -> str:
-    """Return an address without user, password and options, to be shown.
-
-    Raises:
-        SettingsError: it isn't a redis://, rediss:// or unix:// address.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("redis", "rediss", "unix"):
+def _options(url: str) -> dict[str, Any]:
+    """Return redis-py's options for a connection to an address, its class among them."""
+    try:
+        options: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]  # untyped in redis-py
+        if url.startswith("unix://") and not options.get("path"):
+            raise ValueError("it has no path")
+    except ValueError as e:
         raise SettingsError(
-            f"redis_url: a {parts.scheme or 'scheme-less'} address isn't known; write redis://, rediss:// or unix://"
-        )
-    if parts.scheme == "unix":
-        return f"unix://{parts.path}"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+            f"redis_url {shown_address(url)!r}: no Redis address ({e}); write redis://host:6379/0, rediss://... or "
+            "unix:///path"
+        ) from None
+    if not url.startswith("unix://"):
+        options["socket_keepalive"] = True
+    # RESP2 without CLIENT SETINFO: each would be a round trip more for each new connection.
+    return {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, **options, "protocol": 2, "driver_info": None}
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -1,0 +1,49 @@
+"""Events: what the scripts publish on `heroevents:<q>` when a job changes its state, read back as values."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+log = logging.getLogger("herojobs.live")
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One change of state.
+
+    Attributes:
+        id: the job's id in its queue's keys; a text if a foreign program pushed one that is no number.
+        event: submitted, scheduled, started, put_back, lease_expired, done, error, cancel, removed, retried,
+            deleted, dropped (it was pushed twice) or dead (see `reason`).
+        at: when, unix milliseconds by Redis's clock.
+        status: the job's status if it is over now.
+        due: when a scheduled job is due, unix milliseconds.
+        reason: why an id was given up.
+    """
+
+    id: int | str
+    event: str
+    at: int
+    status: str = ""
+    due: int = 0
+    reason: str = ""
+
+
+_decoder = msgspec.json.Decoder(Event)
+
+
+def decode_events(message: bytes) -> list[Event]:
+    """Return the events of one message, in order; lines that aren't events are passed over."""
+    events = []
+    for line in message.split(b"\n"):
+        try:
+            events.append(_decoder.decode(line))
+        except msgspec.DecodeError:
+            log.debug("not an event: %r", line[:200])
+    return events
+
+
+def is_about(message: bytes, id: int) -> bool:
+    """Return whether a message has an event about a job, without decoding it."""
+    return b'{"id":%d,' % id in message
