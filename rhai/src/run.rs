@@ -196,9 +196,9 @@ impl Run {
     /// The variables: as given before the run, as the script left them after it.
     #[getter]
     fn scope<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let phase = self.phase();
-        let scope = match &*phase {
-            Phase::New(scope, _) | Phase::Over(_, scope) => scope,
+        // A copy: converting may run Python code, during which the lock must not be held.
+        let scope = match &*self.phase() {
+            Phase::New(scope, _) | Phase::Over(_, scope) => scope.clone(),
             Phase::Running(_) => {
                 return Err(PyRuntimeError::new_err("scope: the script has its variables while it runs"));
             }

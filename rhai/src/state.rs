@@ -179,7 +179,7 @@ impl RunState {
 
     /// Ends the run by a Python exception that no script may catch.
     pub fn interrupt(&self, error: PyErr) -> Box<EvalAltResult> {
-        lock(&self.story).interrupt.get_or_insert(error);
+        let _earlier = lock(&self.story).interrupt.replace(error);
         self.trip(STOPPED, || "interrupted".to_owned());
         self.terminated()
     }
@@ -249,14 +249,16 @@ impl RunState {
     }
 
     /// Keeps a Python exception; the number finds it again as the tag of the value that is thrown.
-    pub fn keep_exception(&self, error: PyErr) -> i32 {
+    fn keep_exception(&self, error: PyErr) -> i32 {
         let mut story = lock(&self.story);
         story.exceptions_seen = story.exceptions_seen.wrapping_add(1).max(1);
         let number = story.exceptions_seen;
-        if story.exceptions.len() == EXCEPTIONS_KEPT {
-            story.exceptions.remove(0);
-        }
+        let full = story.exceptions.len() == EXCEPTIONS_KEPT;
+        let oldest = full.then(|| story.exceptions.remove(0));
         story.exceptions.push((number, error));
+        // The last reference to an exception may run Python code, so it goes after the lock.
+        drop(story);
+        drop(oldest);
         number
     }
 
