@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from herojobs.heroscript.errors import HeroScriptError
+from herojobs.heroscript.injected import Injected
 from herojobs.heroscript.params import Param, Params
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ TYPES: tuple[ActionType, ...] = ("dal", "sal", "macro", "wal")
 """The four types of actions; the first is written with one `!`, the last with four."""
 
 
-class Action:
+class Action(Injected):
     """An action: what to do, and with what.
 
     Attributes:
@@ -56,7 +57,7 @@ class Action:
         *,
         comments: str = "",
         id_param: Param | None = None,
-        id: int = 1,  # noqa: A002 -- the language's word for it
+        id: int = 1,
         source: Source | None = None,
         position: int = -1,
     ) -> None:

@@ -9,15 +9,16 @@ from typing import Any
 from herojobs.heroscript.action import Action
 from herojobs.heroscript.actors import ActionError
 from herojobs.heroscript.converters import Converter
-from herojobs.heroscript.errors import HeroScriptError
+from herojobs.heroscript.errors import HeroScriptError, shortened
 from herojobs.heroscript.execution import BoundScript, Step
 from herojobs.heroscript.handler import Handler, Parameter
+from herojobs.heroscript.injected import Injected
 from herojobs.heroscript.names import did_you_mean, name_fix
 from herojobs.heroscript.params import Param
 from herojobs.heroscript.parser import MAX_ERRORS, Parser
 from herojobs.heroscript.playbook import PlayBook
 from herojobs.heroscript.registry import Registry
-from herojobs.heroscript.source import Source
+from herojobs.heroscript.source import MAX_SIZE, Source
 from herojobs.heroscript.values import BadValue
 
 MAX_INCLUDES = 8
@@ -69,10 +70,12 @@ def check(
     binder.errors = errors
     had_syntax_errors = bool(errors)
     binder.bind(playbook, may_be_empty=had_syntax_errors)
-    return sorted(errors, key=lambda error: (error.path != path, error.line, error.column))[:MAX_ERRORS]
+    # What is wrong in included scripts comes last, as it was found.
+    errors.sort(key=lambda error: (0, error.line, error.column) if error.path == path else (1, 0, 0))
+    return errors[:MAX_ERRORS]
 
 
-class Binder:
+class Binder(Injected):
     """Binds one script, and the scripts that it includes.
 
     Args:
@@ -87,6 +90,7 @@ class Binder:
         self._root = Path(include_root).resolve() if include_root is not None else None
         self._including: list[Path] = []
         self._included = False
+        self._included_bytes = 0
         self._actions: list[Action] = []
         self._steps: list[Step] = []
         self.instances: dict[type, Any] = {}
@@ -121,6 +125,7 @@ class Binder:
             return
         try:
             step.call(self)
+            action.done = True
         except ActionError as error:
             self.errors.append(action.error("bad_value", f"{handler.full_name}: {error}"))
 
@@ -137,7 +142,7 @@ class Binder:
                         action, "unexpected_arg", f'"{key}" of {handler.full_name} is given twice', param.position
                     )
                     continue
-            elif handler.rest is not None:
+            elif handler.rest is not None and key not in handler.python_names:
                 name, converter = key, handler.rest
             else:
                 self._unknown_param(action, handler, param)
@@ -173,7 +178,7 @@ class Binder:
         try:
             value = convert(text, items)
         except BadValue as error:
-            message = f'"{param.key}" of {handler.full_name} must be {error.accepted}, not "{_shortened(text)}"'
+            message = f'"{param.key}" of {handler.full_name} must be {error.accepted}, not "{shortened(text)}"'
             self._add(action, "bad_value", message, param.value_position)
             return True
         if converter.reusable:
@@ -194,13 +199,13 @@ class Binder:
                 given.add(flag.name)
             elif handler.args is None:
                 hint = did_you_mean(arg, [key for key, one in handler.keys.items() if one.converter.flag])
-                message = f'{handler.full_name} takes no value without a key, like "{_shortened(arg)}"{hint}'
+                message = f'{handler.full_name} takes no value without a key, like "{shortened(arg)}"{hint}'
                 self._add(action, "unexpected_arg", message, position)
             else:
                 try:
                     values.append(handler.args.convert(arg, None))
                 except BadValue as error:
-                    message = f'a value of {handler.full_name} must be {error.accepted}, not "{_shortened(arg)}"'
+                    message = f'a value of {handler.full_name} must be {error.accepted}, not "{shortened(arg)}"'
                     self._add(action, "bad_value", message, position)
         return values
 
@@ -219,6 +224,8 @@ class Binder:
 
     def inject(self, cls: type, action: Action) -> object:
         """Return what a directive's parameter gets: this binder, and nothing else."""
+        if not issubclass(cls, Binder):
+            raise ActionError(f"nothing gives it a {cls.__name__} before the script runs")
         return self
 
     # Variables and includes (HeroScript 8)
@@ -246,7 +253,10 @@ class Binder:
         root = self._root
         if root is None:
             raise ActionError("including scripts is off; the setting heroscript_include_root names their folder")
-        file = (root / path).resolve()
+        try:
+            file = (root / path).resolve()
+        except (OSError, ValueError):
+            raise ActionError(f'"{shortened(path)}" can\'t be the name of a file') from None
         if not file.is_relative_to(root):
             raise ActionError(f'"{path}" is outside of the folder that may be included from')
         if file in self._including:
@@ -254,11 +264,7 @@ class Binder:
         if len(self._including) >= MAX_INCLUDES:
             raise ActionError(f"included scripts may be {MAX_INCLUDES} deep, not more")
         self._included = True
-        try:
-            text = file.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it isn't UTF-8"
-            raise ActionError(f'"{path}" can\'t be read: {reason}') from None
+        text = self._read(path, file)
         try:
             included = PlayBook.parse(text, strict=True, path=str(file.relative_to(root)), replace=replace)
         except HeroScriptError as error:
@@ -269,7 +275,15 @@ class Binder:
             self._bind_action(action)
         self._including.pop()
 
-
-def _shortened(text: str) -> str:
-    text = text.replace("\n", "\\n")
-    return text if len(text) <= 60 else text[:57] + "..."
+    def _read(self, path: str, file: Path) -> str:
+        try:
+            if not file.is_file():
+                raise ActionError(f'there is no file "{path}" to include')
+            # Few scripts that include each other often can stand for any number of actions.
+            self._included_bytes += file.stat().st_size
+            if self._included_bytes > MAX_SIZE:
+                raise ActionError(f"included scripts have more than {MAX_SIZE:,} bytes together")
+            return file.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it isn't UTF-8"
+            raise ActionError(f'"{path}" can\'t be read: {reason}') from None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from herojobs.heroscript.injected import Injected
+
 _logger = logging.getLogger("herojobs.heroscript")
 
 
-class Context:
+class Context(Injected):
     """Given to every action that has a parameter annotated with this class or a subclass of it.
 
     This one serves a script that runs by itself, in a test or a program. Whoever runs scripts for others makes a

@@ -66,7 +66,7 @@ _SIMPLE: dict[object, Converter] = {
     datetime: _plain(values.to_time, "time", reusable=False),
     date: _plain(lambda text: values.to_time(text).date(), "date", reusable=False),
     timedelta: _plain(lambda text: timedelta(seconds=values.to_duration(text)), "duration"),
-    Path: _plain(lambda text: Path(text).expanduser(), "path"),
+    Path: _plain(values.to_path, "path"),
     Any: TEXT,
     object: TEXT,
 }

@@ -6,6 +6,9 @@ import re
 
 _TOKEN = re.compile(r"'''|\"\"\"|'[^'\n]*'?|\"[^\"\n]*\"?|[^\s]+")
 
+_WIDEST = 160
+"""Most characters of a line that are shown."""
+
 CODES = (
     "syntax",
     "no_actions",
@@ -18,6 +21,12 @@ CODES = (
     "failed",
 )
 """What `HeroScriptError.code` may be (HeroScript 11)."""
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """Return a text for a message: on one line, cut if it is long."""
+    text = text.replace("\n", "\\n")
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 class HeroScriptError(Exception):
@@ -75,6 +84,9 @@ class HeroScriptError(Exception):
         # Tabs become one space each, so that the mark stands below the text whatever the terminal's tab stops are.
         text = lines[self.line - 1].replace("\t", " ").rstrip()
         start = min(self.column - 1, len(text))
+        if len(text) > _WIDEST:
+            cut = max(0, start - _WIDEST // 2)
+            text, start = text[cut : cut + _WIDEST], start - cut
         found = _TOKEN.match(text, start)
         width = max(1, found.end() - start if found else 1)
         number = str(self.line)

@@ -210,7 +210,11 @@ class _Run:
             return self.context
         if issubclass(cls, Action):
             return action
-        return self.bound.playbook if issubclass(cls, PlayBook) else self.bound.registry
+        if issubclass(cls, PlayBook):
+            return self.bound.playbook
+        if issubclass(cls, Registry):
+            return self.bound.registry
+        raise ActionError(f"nothing gives it a {cls.__name__}")
 
     def failed(self, step: Step, error: Exception) -> HeroScriptError:
         """Return the error that ends the script."""
@@ -234,6 +238,10 @@ def _mark(action: Action, text: str | None) -> None:
 
 def _complete(awaitable: Awaitable[Any], loop: asyncio.AbstractEventLoop | None) -> Any:
     """Run an awaitable to its end in a loop that isn't running."""
+    if asyncio._get_running_loop() is not None:
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()
+        raise RuntimeError("a loop runs in this thread already; use run_async")
     if loop is None:
         loop = getattr(_kept, "loop", None)
         if loop is None or loop.is_closed():

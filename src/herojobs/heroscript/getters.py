@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from herojobs.heroscript import values
-from herojobs.heroscript.errors import HeroScriptError
+from herojobs.heroscript.errors import HeroScriptError, shortened
 from herojobs.heroscript.names import did_you_mean, name_fix
 from herojobs.heroscript.values import BadValue, Money, Size
 
@@ -71,14 +71,14 @@ def _each_int(kind: str) -> Callable[[Param], list[int]]:
 
 
 def _path(text: str) -> Path:
-    path = Path(text.strip()).expanduser()
+    path = values.to_path(text)
     if not path.exists():
         raise BadValue("a path that exists")
     return path
 
 
 def _path_create(text: str) -> Path:
-    path = Path(text.strip()).expanduser()
+    path = values.to_path(text)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -135,12 +135,11 @@ class Getters:
         fixed = name_fix(key)
         param = self.table.get(fixed)
         if param is None:
-            raise self.error("missing_param", f'"{fixed}" is missing' + did_you_mean(fixed, self.table))
+            raise self.error("missing_param", f'"{shortened(fixed)}" is missing' + did_you_mean(fixed, self.table))
         try:
             return convert(param)
         except BadValue as error:
-            shown = param.value if len(param.value) <= 60 else param.value[:57] + "..."
-            message = f'"{fixed}" must be {error.accepted}, not "{shown}"'
+            message = f'"{shortened(fixed)}" must be {error.accepted}, not "{shortened(param.value)}"'
             raise self.error("bad_value", message, param.value_position) from None
 
     get = Get(_text(str.strip))
@@ -267,7 +266,7 @@ class Getters:
             return values.to_int(text)
         except BadValue as error:
             position = self.arg_positions[nr] if nr < len(self.arg_positions) else -1
-            message = f'positional value {nr} must be {error.accepted}, not "{text}"'
+            message = f'positional value {nr} must be {error.accepted}, not "{shortened(text)}"'
             raise self.error("bad_value", message, position) from None
 
     def get_arg_int_default(self, nr: int, default: int) -> int:

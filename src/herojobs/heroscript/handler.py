@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import typing
 from collections.abc import Callable
@@ -9,14 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from herojobs.heroscript.action import Action
 from herojobs.heroscript.actors import ActionMark
-from herojobs.heroscript.context import Context
 from herojobs.heroscript.converters import Converter, converter_for
+from herojobs.heroscript.injected import Injected
 from herojobs.heroscript.names import name_fix
-
-INJECTED = "Context", "Action", "PlayBook", "Registry", "Binder"
-"""Classes whose instances a parameter gets from the runner, never from the script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +84,20 @@ class Handler:
 
     def _read_signature(self) -> None:
         parameters = list(inspect.signature(self.function).parameters.values())
-        hints = typing.get_type_hints(self.function, include_extras=True)
+        self.python_names = frozenset(parameter.name for parameter in parameters)
+        try:
+            hints = typing.get_type_hints(self.function, include_extras=True)
+        except NameError as error:
+            raise TypeError(f"{self.full_name}: an annotation can't be read: {error}") from None
         for parameter in parameters[1:] if self.owner is not None else parameters:
             annotation = hints.get(parameter.name, str)
             if parameter.kind is parameter.POSITIONAL_ONLY:
                 raise TypeError(f"{self.full_name}: parameter {parameter.name!r} can't be positional-only")
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
                 self.positional.append(parameter.name)
-            if isinstance(annotation, type) and _is_injected(annotation):
-                self.injected[parameter.name] = annotation
+            injected = _injected(annotation)
+            if injected is not None:
+                self.injected[parameter.name] = injected
                 continue
             try:
                 converter = converter_for(annotation)
@@ -106,7 +108,8 @@ class Handler:
             elif parameter.kind is parameter.VAR_KEYWORD:
                 self.rest = converter
             else:
-                key = name_fix(parameter.name)
+                # from_ and id_ are how Python spells names it keeps for itself.
+                key = name_fix(parameter.name.removesuffix("_"))
                 self.parameters[key] = Parameter(parameter.name, key, converter, parameter.default)
 
     @property
@@ -130,23 +133,38 @@ class Handler:
         return self.doc.split("\n", 1)[0]
 
 
-def _is_injected(annotation: type) -> bool:
-    return issubclass(annotation, Context | Action) or any(
-        base.__name__ in INJECTED and base.__module__.startswith("herojobs.heroscript.") for base in annotation.__mro__
-    )
+def _injected(annotation: object) -> type | None:
+    """Return the class that a parameter gets an instance of: the annotation, or the one in `X | None`."""
+    for one in (annotation, *typing.get_args(annotation)):
+        if isinstance(one, type) and issubclass(one, Injected):
+            return one
+    return None
 
 
 @lru_cache(maxsize=1024)
 def injected_by_init(cls: type) -> tuple[tuple[str, type], ...]:
-    """Return the parameters of an actor's `__init__` that get an object from the runner."""
-    if cls.__init__ is object.__init__:  # type: ignore[misc]  # compared, not called
+    """Return the parameters of an actor's `__init__` that get an object from the runner.
+
+    Raises:
+        TypeError: it needs something else.
+    """
+    init = inspect.getattr_static(cls, "__init__")
+    if init is object.__init__:
         return ()
-    hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]  # read, not called
-    return tuple(
-        (name, hint)
-        for name, hint in hints.items()
-        if isinstance(hint, type) and name != "return" and _is_injected(hint)
-    )
+    hints = typing.get_type_hints(init)
+    injected = []
+    for parameter in list(inspect.signature(init).parameters.values())[1:]:
+        wanted = _injected(hints.get(parameter.name))
+        if wanted is not None:
+            injected.append((parameter.name, wanted))
+        elif parameter.default is parameter.empty and parameter.kind not in (
+            parameter.VAR_POSITIONAL,
+            parameter.VAR_KEYWORD,
+        ):
+            raise TypeError(
+                f"{cls.__qualname__}.__init__ needs {parameter.name!r}; give the registry an instance instead"
+            )
+    return tuple(injected)
 
 
 def _shown(default: object) -> str:
@@ -154,5 +172,5 @@ def _shown(default: object) -> str:
         return "…"
     if isinstance(default, bool):
         return str(default).lower()
-    text = str(getattr(default, "value", default))
+    text = name_fix(default.name) if isinstance(default, enum.Enum) else str(default)
     return f"'{text}'" if not text or " " in text else text

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from herojobs.heroscript.errors import HeroScriptError
+from herojobs.heroscript.errors import HeroScriptError, shortened
 from herojobs.heroscript.source import SPACE, Source, dedent
 
 KEY = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.\-]*+):(?!//)")
@@ -240,7 +240,7 @@ class Lexer:
         found = _WORD_COLON.match(self.text, position)
         if found is not None:
             raise self.error(
-                position, f"comma between params: leave out the comma before {found[0]} or quote the value"
+                position, f"comma between params: leave out the comma before {shortened(found[0])} or quote the value"
             )
 
     def check_after_quote(self, start: int, end: int, also: str = "") -> None:

@@ -41,5 +41,6 @@ def snake_case(name: str) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean "x"?` for the nearest known name, or nothing when none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    # Comparing takes quadratic time; no name that anybody meant is that long.
+    near = difflib.get_close_matches(name[:100], list(known), n=1, cutoff=0.6)
     return f'; did you mean "{near[0]}"?' if near else ""

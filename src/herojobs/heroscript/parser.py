@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from herojobs.heroscript.action import TYPES, Action
-from herojobs.heroscript.errors import HeroScriptError
+from herojobs.heroscript.errors import HeroScriptError, shortened
 from herojobs.heroscript.lexer import KEY, Lexer
 from herojobs.heroscript.names import name_fix
 from herojobs.heroscript.reader import ParamsReader, comment_text
@@ -129,7 +129,7 @@ class Parser:
             position=start,
         )
         for key, at in reader.duplicates:
-            note = Note(*self._source.locate(at), f'"{key}" is given twice; the last value wins')
+            note = Note(*self._source.locate(at), f'"{shortened(key)}" is given twice; the last value wins')
             self._result.warnings.append(note)
         return action, end
 
@@ -139,10 +139,14 @@ class Parser:
             raise self._lexer.error(head.start(1), "an action's name must follow right after the exclamation marks")
         parts = name.split(".")
         if len(parts) > 2:
-            raise self._lexer.error(at, f'"{name}" has {len(parts)} parts; an action is actor.action or action')
+            raise self._lexer.error(
+                at, f'"{shortened(name)}" has {len(parts)} parts; an action is actor.action or action'
+            )
         fixed = [name_fix(part) for part in parts]
         if not all(fixed):
-            raise self._lexer.error(at, f'nothing is left of a part of the name "{name}"; use letters and digits')
+            raise self._lexer.error(
+                at, f'nothing is left of a part of the name "{shortened(name)}"; use letters and digits'
+            )
         if len(fixed) == 1:
             return "core", fixed[0]
         return fixed[0], fixed[1]
@@ -191,7 +195,8 @@ class Parser:
         if found is None:
             return
         error = self._lexer.error(
-            content, f'"{found[0]}" is not indented, so it is no param of the action above; indent it by two spaces'
+            content,
+            f'"{shortened(found[0])}" is not indented, so it is no param of the action above; indent it by two spaces',
         )
         if self._strict:
             self._collect(error)

@@ -9,6 +9,7 @@ from pathlib import Path
 from herojobs.heroscript.action import Action
 from herojobs.heroscript.errors import HeroScriptError
 from herojobs.heroscript.find import action_filter
+from herojobs.heroscript.injected import Injected
 from herojobs.heroscript.params import Params
 from herojobs.heroscript.parser import Note, Parser
 from herojobs.heroscript.source import MAX_SIZE, Source
@@ -20,7 +21,7 @@ DEFAULT_PRIORITY = 50
 _EXTENSIONS = (".md", ".hero", ".heroscript")
 
 
-class PlayBook:
+class PlayBook(Injected):
     """A list of actions, and the text around them.
 
     Attributes:

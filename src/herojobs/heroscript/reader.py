@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from herojobs.heroscript.errors import shortened
 from herojobs.heroscript.lexer import KEY, Lexer, block_text, list_text
 from herojobs.heroscript.names import name_fix
 from herojobs.heroscript.params import Param, Params
@@ -61,6 +62,8 @@ class ParamsReader:
         # A comment at the end of a line belongs to the line's first item: a Param, or the Params when that is an arg.
         self._first: Param | Params | None = None
         self._pending: list[str] = []
+        # Joined at the end, since one item may have any number.
+        self._behind: dict[Param, list[str]] = {}
 
     def read(self) -> int:
         """Read all params; return the position of the line end that ends them, or of the text's end."""
@@ -128,6 +131,8 @@ class ParamsReader:
             comment = self._take_pending()
             if comment:
                 self.params.comments.append(comment)
+        for param, comments in self._behind.items():
+            param.comment = "\n".join([param.comment] * bool(param.comment) + comments)
 
     # Lines
 
@@ -197,7 +202,7 @@ class ParamsReader:
             if isinstance(first, Params):
                 first.comments.append(comment)
             else:
-                first.comment = f"{first.comment}\n{comment}" if first.comment else comment
+                self._behind.setdefault(first, []).append(comment)
 
     def _take_pending(self) -> str:
         comment = "\n".join(self._pending).strip("\n")
@@ -235,7 +240,8 @@ class ParamsReader:
                 raise self.lexer.error(position, "a key must stand right before the colon, as in key: value")
             if not KEY.match(before + ":"):
                 raise self.lexer.error(
-                    position, f'"{before}" can\'t be a key (letters, digits and _ . -); quote it to make it an arg'
+                    position,
+                    f'"{shortened(before)}" can\'t be a key (letters, digits and _ . -); quote it to make it an arg',
                 )
         if "<" in token:
             token = token.replace("<<BR>>", "\n").replace("<BR>", "\n").strip(SPACE)

@@ -11,8 +11,9 @@ from importlib.metadata import entry_points
 
 from herojobs.heroscript.action import Action
 from herojobs.heroscript.actors import ACTION_MARK, ACTOR_MARK, ActionMark
-from herojobs.heroscript.errors import HeroScriptError
-from herojobs.heroscript.handler import Handler
+from herojobs.heroscript.errors import HeroScriptError, shortened
+from herojobs.heroscript.handler import Handler, injected_by_init
+from herojobs.heroscript.injected import Injected
 from herojobs.heroscript.names import did_you_mean
 
 ENTRY_POINTS = "herojobs.actors"
@@ -43,7 +44,7 @@ class Actor:
         return self.doc.split("\n", 1)[0]
 
 
-class Registry:
+class Registry(Injected):
     """The actors that scripts may use.
 
     Args:
@@ -114,12 +115,15 @@ class Registry:
         actor = Actor(name, inspect.getdoc(cls) or "", f"{cls.__module__}.{cls.__qualname__}", target=target)
         for attribute in dir(cls):
             function = inspect.getattr_static(cls, attribute)
-            mark = getattr(function, ACTION_MARK, None)
+            inner = getattr(function, "__func__", function)
+            mark = getattr(inner, ACTION_MARK, None)
             if mark is None:
                 continue
-            if isinstance(function, staticmethod | classmethod):
+            if inner is not function:
                 raise TypeError(f"{actor.origin}.{attribute}: an action is a method, not static and not of the class")
             self._add_handler(actor, Handler(name, mark, function, target))
+        if isinstance(target, type):
+            injected_by_init(target)
         if not actor.actions:
             raise ValueError(f"{actor.origin} has no method marked with @action")
         self._actors[name] = actor
@@ -202,7 +206,7 @@ class Registry:
         if actor is None:
             hint = did_you_mean(action.actor, self._actors)
             known = "" if hint else f"; known actors: {', '.join(sorted(self._actors)) or 'none'}"
-            message = f'unknown actor "{action.actor}" (of {action.full_name}){hint or known}'
+            message = f'unknown actor "{shortened(action.actor)}"{hint or known}'
             return action.error("unknown_actor", message, position)
         hint = did_you_mean(action.name, actor.actions)
         if not hint and action.actor == "core":
@@ -210,7 +214,7 @@ class Registry:
             hint = did_you_mean("core." + action.name, [name for name in others if name.endswith("." + action.name)])
         known = "" if hint else f"; known actions: {', '.join(sorted(actor.actions))}"
         return action.error(
-            "unknown_action", f'unknown action "{action.name}" of {action.actor}{hint or known}', position
+            "unknown_action", f'unknown action "{shortened(action.name)}" of {action.actor}{hint or known}', position
         )
 
     # Help

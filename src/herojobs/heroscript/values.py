@@ -9,6 +9,7 @@ import math
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -286,3 +287,12 @@ def to_email(text: str) -> str:
 def to_telnr(text: str) -> str:
     """Return a telephone number without outer `+` and spaces and without `-`."""
     return text.strip("+ \t\n").replace("-", "")
+
+
+def to_path(text: str) -> Path:
+    """Return a path; a leading `~` becomes the home folder, also `~name` where there is such a user."""
+    path = Path(text.strip())
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path

@@ -30,7 +30,7 @@ _BARE = re.compile(
     rf"(?!\[){_ITEM}(?:,{_ITEM})*+|\[(?:(?!['\"]|//)[^ \t\n,:\[\]{{}}]++(?:,(?!['\"]|//)[^ \t\n,:\[\]{{}}]++)*+)?\]"
 )
 _BARE_ITEM = re.compile(r"(?!['\"\[]|//)[^ \t\n,:]++")
-_BARE_ARG = re.compile(r"(?!['\"!]|//|<!--)(?:[^ \t\n:]++|[A-Za-z0-9_][A-Za-z0-9_.\-]*+://[^ \t\n]*+)")
+_BARE_ARG = re.compile(r"(?!['\"!,]|//|<!--)(?:[^ \t\n:]++|[A-Za-z0-9_][A-Za-z0-9_.\-]*+://[^ \t\n]*+)")
 _BREAK = re.compile(r"<(?=<BR>>|BR>)")
 _BACKSLASH = re.compile(r"\\(?=['\"\\n<\n]|\Z)")
 
@@ -241,7 +241,7 @@ def action_text(action: Action) -> str:
     if not lines:
         return head
     first = lines.pop(0) if items[0].first_line or not items[0].key else ""
-    return "\n".join([(head + first).rstrip(), *(_INDENT + line for line in lines)]) + "\n"
+    return "\n".join([(head + first).rstrip(SPACE), *(_INDENT + line for line in lines)]) + "\n"
 
 
 def action_source(action: Action) -> str:
