@@ -172,8 +172,8 @@ _REASON_WORDS: dict[str, str] = {
     Reason.REMOVED: "removed from the queue",
 }
 
-ORIGINAL_FIELDS = Job.__struct_encode_fields__[:14]
-"""JSON names of the original's fields."""
+JSON_NAMES = {field.name: field.encode_name for field in msgspec.structs.fields(Job)}
+"""JSON name of each field by its name in Python."""
 
 encode: Callable[[Job], bytes] = msgspec.json.Encoder().encode
 decode: Callable[[bytes | str], Job] = msgspec.json.Decoder(Job).decode
@@ -244,6 +244,7 @@ def validate(job: Job, *, max_params: int = DEFAULT_MAX_PARAMS) -> Queue:
         ParamsTooLarge: params are over `max_params`.
         InvalidJob: another field is wrong; the error names it.
     """
+    _check_types(job)
     queue = Queue.of(job.circle_id, job.topic)
     if job.params_type not in BUILT_IN_KINDS and job.params_type not in known_kinds():
         raise UnknownKind(job.params_type, known_kinds())
@@ -260,3 +261,17 @@ def validate(job: Job, *, max_params: int = DEFAULT_MAX_PARAMS) -> Queue:
     if job.time_scheduled < 0:
         raise InvalidJob("time_scheduled", job.time_scheduled, "negative", "unix seconds")
     return queue
+
+
+def _check_types(job: Job) -> None:
+    try:
+        decode(encode(job))
+    except msgspec.ValidationError as e:
+        problem, _, path = str(e).partition(" - at `$.")
+        field = path.rstrip("`") or "job"
+        name = next((name for name, json in JSON_NAMES.items() if json == field), field)
+        raise InvalidJob(name, getattr(job, name, ""), problem) from None
+    except (TypeError, OverflowError, UnicodeEncodeError) as e:
+        raise InvalidJob(
+            "job", job.params[:40].encode("utf-8", "replace").decode(), f"can't be written as JSON: {e}"
+        ) from None

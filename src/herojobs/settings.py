@@ -119,11 +119,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.home / "var" / "circles"
 
 
-def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+def load(environ: Mapping[str, str] | None = None, base: Settings | None = None, **overrides: Any) -> Settings:
     """Return the settings in force.
 
     Args:
         environ: the variables to read; those of the process if not given.
+        base: settings to start from, in the place of variables and file.
         overrides: settings that count before all others; None means not given.
 
     Raises:
@@ -131,9 +132,13 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     """
     environ = os.environ if environ is None else environ
     given = {name: value for name, value in overrides.items() if value is not None}
-    home = Path(given.get("home") or environ.get(PREFIX + "HOME") or "~/hero").expanduser().absolute()
-    values = _from_file(home / "herojobs.toml") | _from_environment(environ)
-    values = {**values, **{name: (value, "") for name, value in given.items()}, "home": (home, "")}
+    if base is None:
+        home = Path(given.get("home") or environ.get(PREFIX + "HOME") or "~/hero").expanduser().absolute()
+        values = _from_file(home / "herojobs.toml") | _from_environment(environ)
+        base = Settings(home=home)
+    else:
+        values = {}
+    values |= {name: (value, "") for name, value in given.items() if name != "home"}
     fields = {field.name: field for field in msgspec.structs.fields(Settings)}
     checked: dict[str, Any] = {}
     for name, (value, source) in values.items():
@@ -145,7 +150,9 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
             choices = get_args(fields[name].type) if "enum" in str(e) else ()
             right = f"; {did_you_mean(str(value), choices)}" if choices else ""
             raise SettingsError(f"{source or name} {value!r}: {e}{right}") from None
-    return Settings(**checked)
+    if "home" in given:
+        checked["home"] = Path(given["home"]).expanduser().absolute()
+    return msgspec.structs.replace(base, **checked)
 
 
 def _from_file(path: Path) -> dict[str, tuple[Any, str]]:

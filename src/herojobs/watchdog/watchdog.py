@@ -62,11 +62,7 @@ class WatchDog:
         settings: Settings | None = None,
         **overrides: Any,
     ) -> None:
-        given = {"workers": workers, "actors": actors, **overrides}
-        self.settings = settings or load()
-        changes = {name: value for name, value in given.items() if value is not None}
-        if changes:
-            self.settings = load(**{**_as_dict(self.settings), **changes})
+        self.settings = load(base=settings, workers=workers, actors=actors, **overrides)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._circles = None if circles is None else {Queue.of(circle, "x").circle for circle in circles}
         self._thread: threading.Thread | None = None
@@ -213,7 +209,3 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _as_dict(settings: Settings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in settings.__struct_fields__}

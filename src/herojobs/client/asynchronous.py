@@ -1,0 +1,154 @@
+"""The asynchronous client: what the synchronous one has, as coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+from herojobs.client.core import AnyRef, Core, QueueInfo, new_job
+from herojobs.client.open import Opened, settings_for
+from herojobs.job import Job
+from herojobs.live.connect import connect_async
+from herojobs.settings import Settings
+from herojobs.store import Found
+
+
+class AsyncHeroJobs:
+    """Submits jobs and looks after them, on an event loop.
+
+        async with AsyncHeroJobs() as hero:
+            job = await hero.submit("!!fake.return_success message:'hello'", circle_id="demo")
+            print((await hero.wait(job, timeout=10)).result)
+
+    Arguments, results and errors are those of `HeroJobs`, method for method. For one event loop.
+    """
+
+    def __init__(
+        self, url: str | None = None, *, session_key: str = "", settings: Settings | None = None, **overrides: Any
+    ) -> None:
+        self.settings = settings_for(url, settings, overrides)
+        self._session_key = session_key
+        self._opened: Opened | None = None
+        self._opening = asyncio.Lock()
+
+    async def submit(
+        self,
+        params: str,
+        *,
+        params_type: str = "heroscript",
+        circle_id: str = "default",
+        topic: str = "default",
+        timeout: int = 0,
+        at: int | datetime | None = None,
+        priority: int = 0,
+        max_attempts: int | None = None,
+        log: bool = False,
+        tags: Iterable[str] = (),
+        parent: str = "",
+    ) -> Job:
+        """Store a job and queue it; see `HeroJobs.submit`."""
+        job = new_job(params, params_type, circle_id, topic, timeout, at, priority, max_attempts, log, tags, parent)
+        return (await self.submit_many([job]))[0]
+
+    async def submit_many(self, jobs: Iterable[Job | Mapping[str, Any]]) -> list[Job]:
+        """Store and queue many jobs, in batches; see `HeroJobs.submit_many`."""
+        return await (await self._core()).submit_many(jobs, self._session_key)
+
+    async def get(self, ref: AnyRef) -> Job:
+        """Return a job as it is now; see `HeroJobs.get`."""
+        return await (await self._core()).get(ref)
+
+    async def wait(self, ref: AnyRef, timeout: float | None = None) -> Job:
+        """Wait until a job is over and return it; see `HeroJobs.wait`."""
+        return await (await self._core()).wait(ref, timeout)
+
+    async def find(
+        self,
+        *,
+        circle_id: str | None = None,
+        topic: str | None = None,
+        status: str | None = None,
+        kind: str | None = None,
+        reason: str | None = None,
+        tag: str | None = None,
+        text: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> Found:
+        """Return a page of jobs that meet every condition given, in a thread; see `HeroJobs.find`."""
+        core = await self._core()
+        return await asyncio.to_thread(
+            core.find, circle_id, topic, status, kind, reason, tag, text, since, until, limit, before
+        )
+
+    async def cancel(self, ref: AnyRef) -> Job:
+        """Cancel a job; see `HeroJobs.cancel`."""
+        return await (await self._core()).cancel(ref)
+
+    async def retry(self, ref: AnyRef) -> Job:
+        """Queue a job again that is over; see `HeroJobs.retry`."""
+        return await (await self._core()).retry(ref)
+
+    async def delete(self, ref: AnyRef) -> None:
+        """Remove a job for good; see `HeroJobs.delete`."""
+        await (await self._core()).delete(ref)
+
+    async def history(self, ref: AnyRef) -> list[Job]:
+        """Return every version of a job that is kept, the oldest first."""
+        return (await self._core()).history(ref)
+
+    async def queues(self, circle_id: str | None = None) -> list[QueueInfo]:
+        """Return the queues of a circle, or all; see `HeroJobs.queues`."""
+        return await (await self._core()).queues(circle_id)
+
+    async def empty(self, circle_id: str, topic: str) -> int:
+        """Remove all waiting jobs of a queue; see `HeroJobs.empty`."""
+        return await (await self._core()).empty(circle_id, topic)
+
+    async def log(self, ref: AnyRef) -> str:
+        """Return what is kept of a job's output; see `HeroJobs.log`."""
+        return (await self._core()).log(ref)
+
+    async def follow(self, ref: AnyRef) -> AsyncIterator[str]:
+        """Yield what a job writes until it is over; see `HeroJobs.follow`."""
+        async for text in (await self._core()).follow(ref):
+            yield text
+
+    async def close(self) -> None:
+        """Close connections and databases; see `HeroJobs.close`."""
+        if self._opened is not None:
+            await self._opened.close()
+            self._opened = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _core(self) -> Core:
+        async with self._opening:
+            if self._opened is None:
+                self._opened = Opened(self.settings, await connect_async(self.settings))
+        return self._opened.core
+
+    async def list(  # the last method: it hides the built-in name in this class
+        self,
+        *,
+        circle_id: str | None = None,
+        topic: str | None = None,
+        status: str | None = None,
+        kind: str | None = None,
+        text: str | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
+        """Return jobs that meet every condition given, the newest first; see `HeroJobs.list`."""
+        found = await self.find(circle_id=circle_id, topic=topic, status=status, kind=kind, text=text, limit=limit)
+        return found.jobs

@@ -1,0 +1,246 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+from herojobs.client.core import AnyRef, Core, QueueInfo, new_job
+from herojobs.client.open import Opened, settings_for
+from herojobs.job import Job
+from herojobs.live.connect import connect_blocking
+from herojobs.live.redis import run_sync
+from herojobs.settings import Settings
+from herojobs.store import Found
+
+
+class HeroJobs:
+    """Submits jobs and looks after them.
+
+        with HeroJobs() as hero:
+            job = hero.submit("!!fake.return_success message:'hello'", circle_id="demo")
+            print(hero.wait(job, timeout=10).result)
+
+    It connects when it is first used, to the embedded Redis unless a URL is set. Safe for several threads.
+
+    Args:
+        url: Redis to use, as redis://, rediss:// or unix:// address; counts before the setting `redis_url`.
+        session_key: what new jobs carry as their `session_key`.
+        settings: all settings; read from the environment and the home folder if not given.
+        overrides: any other setting by its name, see `herojobs.settings.Settings`.
+
+    Raises:
+        SettingsError: a setting is wrong.
+    """
+
+    def __init__(
+        self, url: str | None = None, *, session_key: str = "", settings: Settings | None = None, **overrides: Any
+    ) -> None:
+        self.settings = settings_for(url, settings, overrides)
+        self._session_key = session_key
+        self._opened: Opened | None = None
+
+    def submit(
+        self,
+        params: str,
+        *,
+        params_type: str = "heroscript",
+        circle_id: str = "default",
+        topic: str = "default",
+        timeout: int = 0,
+        at: int | datetime | None = None,
+        priority: int = 0,
+        max_attempts: int | None = None,
+        log: bool = False,
+        tags: Iterable[str] = (),
+        parent: str = "",
+    ) -> Job:
+        """Store a job and queue it.
+
+        When this returns, the job is in OurDB and in Redis, and will run.
+
+        Args:
+            params: the script, call or prompt.
+            params_type: its kind: heroscript, rhaiscript, openrpc, ai, or a plug-in's.
+            circle_id: the tenant.
+            topic: the queue within the circle.
+            timeout: seconds it may run; 0 = the setting `default_timeout`.
+            at: when it may start, at the earliest: unix seconds or a datetime; default now.
+            priority: 0 to 9, higher ones start first within their queue.
+            max_attempts: how often it may be started when its worker dies; default 3.
+            log: whether its output is kept after it is over.
+            tags: free labels to find it by.
+            parent: reference of the job that submits this one.
+
+        Returns:
+            the job, with its id.
+
+        Raises:
+            InvalidJob: a field is wrong (`InvalidName`, `UnknownKind`, `ParamsTooLarge` ...); nothing was written.
+            RedisUnavailable: Redis can't be reached; nothing was written.
+            SubmissionUnconfirmed: the job is stored, but Redis didn't confirm it; it will run.
+            OurDBError: the job can't be stored (disk full, say); nothing was queued.
+        """
+        job = new_job(params, params_type, circle_id, topic, timeout, at, priority, max_attempts, log, tags, parent)
+        return self.submit_many([job])[0]
+
+    def submit_many(self, jobs: Iterable[Job | Mapping[str, Any]]) -> list[Job]:
+        """Store and queue many jobs, in batches.
+
+        Args:
+            jobs: new `Job` objects, or their fields by their Python names.
+
+        Returns:
+            the jobs, with their ids, in order.
+
+        Raises:
+            as `submit`; a wrong job refuses all of them, with nothing written.
+        """
+        return run_sync(self._core.submit_many(jobs, self._session_key))
+
+    def get(self, ref: AnyRef) -> Job:
+        """Return a job as it is now.
+
+        Args:
+            ref: `circle/topic/id`, or the job as it was.
+
+        Raises:
+            InvalidReference: the text isn't a reference.
+            JobNotFound: there is no such job.
+        """
+        return run_sync(self._core.get(ref))
+
+    def wait(self, ref: AnyRef, timeout: float | None = None) -> Job:
+        """Wait until a job is over, well or not, and return it.
+
+        Args:
+            ref: the job.
+            timeout: seconds to wait at most; None = as long as it takes.
+
+        Raises:
+            WaitTimeout: it isn't over by then (also a `TimeoutError`).
+            JobNotFound: there is no such job.
+        """
+        return run_sync(self._core.wait(ref, timeout))
+
+    def find(
+        self,
+        *,
+        circle_id: str | None = None,
+        topic: str | None = None,
+        status: str | None = None,
+        kind: str | None = None,
+        reason: str | None = None,
+        tag: str | None = None,
+        text: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> Found:
+        """Return a page of jobs that meet every condition given, the newest first, and the cursor of the next page.
+
+        Args:
+            circle_id: their circle.
+            topic: their topic.
+            status: new, active, done or error.
+            kind: their params_type.
+            reason: why they ended, see `herojobs.job.Reason`.
+            tag: one of their tags.
+            text: words that occur in their params, result or error.
+            since: submitted at or after this.
+            until: submitted before this.
+            limit: most jobs to return, up to 1000.
+            before: `cursor` of the page before.
+
+        Raises:
+            InvalidJob: a condition can't be met by any job, such as a status that doesn't exist.
+        """
+        return self._core.find(circle_id, topic, status, kind, reason, tag, text, since, until, limit, before)
+
+    def cancel(self, ref: AnyRef) -> Job:
+        """Cancel a job: a waiting one ends at once, a running one is interrupted, and killed if it doesn't stop.
+
+        Returns:
+            the job as it is now; a running one may still be `active`, `wait` for its end.
+
+        Raises:
+            JobConflict: it is over already.
+        """
+        return run_sync(self._core.cancel(ref))
+
+    def retry(self, ref: AnyRef) -> Job:
+        """Queue a job again that is over, under the same reference; what it was stays in its history.
+
+        Raises:
+            JobConflict: it isn't over.
+        """
+        return run_sync(self._core.retry(ref))
+
+    def delete(self, ref: AnyRef) -> None:
+        """Remove a job for good: from its queue, from Redis, and its whole history from OurDB.
+
+        Raises:
+            JobConflict: it is running.
+        """
+        run_sync(self._core.delete(ref))
+
+    def history(self, ref: AnyRef) -> list[Job]:
+        """Return every version of a job that is kept, the oldest first."""
+        return self._core.history(ref)
+
+    def queues(self, circle_id: str | None = None) -> list[QueueInfo]:
+        """Return the queues of a circle, or all, and how many jobs are where."""
+        return run_sync(self._core.queues(circle_id))
+
+    def empty(self, circle_id: str, topic: str) -> int:
+        """Remove all waiting and scheduled jobs of a queue; they end with reason `removed`. Return their number."""
+        return run_sync(self._core.empty(circle_id, topic))
+
+    def log(self, ref: AnyRef) -> str:
+        """Return what is kept of a job's output; empty if the job wasn't submitted with `log`."""
+        return self._core.log(ref)
+
+    def follow(self, ref: AnyRef) -> Iterator[str]:
+        """Yield what a job writes, from its kept log and then live, until it is over."""
+        stream = self._core.follow(ref)
+        while True:
+            try:
+                yield run_sync(anext(stream))
+            except StopAsyncIteration:
+                return
+
+    def close(self) -> None:
+        """Close connections and databases. The embedded Redis goes on for other processes of the home."""
+        if self._opened is not None:
+            run_sync(self._opened.close())
+            self._opened = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _core(self) -> Core:
+        if self._opened is None:
+            self._opened = Opened(self.settings, connect_blocking(self.settings))
+        return self._opened.core
+
+    def list(  # the last method: it hides the built-in name in this class
+        self,
+        *,
+        circle_id: str | None = None,
+        topic: str | None = None,
+        status: str | None = None,
+        kind: str | None = None,
+        text: str | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
+        """Return jobs that meet every condition given, the newest first; see `find` for more conditions and pages."""
+        return self.find(circle_id=circle_id, topic=topic, status=status, kind=kind, text=text, limit=limit).jobs

@@ -1,0 +1,323 @@
+"""The way of a job in: one implementation for the synchronous and the asynchronous client.
+
+Everything here is written as coroutines over a `Redis` transport. The asynchronous client awaits them; the synchronous
+one gives them a transport that never suspends and runs each in one step (`herojobs.live.redis.run_sync`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from herojobs import job as jobs
+from herojobs.errors import InvalidJob, JobConflict, JobNotFound, RedisUnavailable, SubmissionUnconfirmed, WaitTimeout
+from herojobs.job import Job, JobStatus, Reason, now_ms, validate
+from herojobs.live import calls
+from herojobs.live.call import Call
+from herojobs.live.redis import Redis
+from herojobs.names import Queue, Ref
+from herojobs.settings import Settings
+from herojobs.store import Found, JobIndex, JobStore, Put
+
+JOBS_A_CALL = 500
+"""Jobs that one Redis call submits; more would hold up other clients."""
+RECHECK = 1.0
+"""Seconds after which `wait` looks at the job itself, should an event have been lost with a connection."""
+
+AnyRef = str | Ref | Job
+"""What names a job: `circle/topic/id`, a `Ref`, or the job itself."""
+
+
+class QueueInfo(NamedTuple):
+    """A queue and how many jobs are where; `scheduled` ones wait for their time."""
+
+    circle: str
+    topic: str
+    waiting: int
+    scheduled: int
+    active: int
+
+
+class Core:
+    """What a client does, over any transport.
+
+    Args:
+        settings: the settings in force.
+        redis: the transport.
+        store: the durable history.
+        index: the index of it, for questions over many jobs.
+    """
+
+    def __init__(self, settings: Settings, redis: Redis, store: JobStore, index: JobIndex) -> None:
+        self._settings = settings
+        self._redis = redis
+        self._store = store
+        self._index = index
+
+    # in
+
+    async def submit_many(self, given: Iterable[Job | Mapping[str, Any]], session_key: str = "") -> list[Job]:
+        """Validate all jobs, store them, queue them; see `HeroJobs.submit_many`."""
+        new = [as_job(each) for each in given]
+        by_queue: dict[Queue, list[Job]] = {}
+        now = now_ms()
+        for job in new:
+            queue = validate(job, max_params=self._settings.max_params)
+            job.created_ms = now
+            job.session_key = job.session_key or session_key
+            job.time_scheduled = job.time_scheduled or now // 1000
+            by_queue.setdefault(queue, []).append(job)
+        await self._redis.connect()  # while nothing is written yet
+        pending: list[tuple[Queue, list[Job], Call[calls.Submitted]]] = []
+        for queue, group in by_queue.items():
+            written = self._store.add_many(queue, group)
+            self._store.remember_spelling(queue, group[0].circle_id, group[0].topic)
+            for start in range(0, len(group), JOBS_A_CALL):
+                part = group[start : start + JOBS_A_CALL]
+                entries = [
+                    (job.job_id, data, job.time_scheduled * 1000, job.priority)
+                    for job, data in zip(part, written[start : start + JOBS_A_CALL], strict=True)
+                ]
+                pending.append((queue, part, calls.submit(queue, entries)))
+        try:
+            answers = await self._redis.run_many([call for _, _, call in pending])
+        except RedisUnavailable as e:
+            raise SubmissionUnconfirmed([str(job.ref) for job in new], e) from e
+        for (queue, part, _), answer in zip(pending, answers, strict=True):
+            if answer.existing:
+                await self._rename(queue, part, {existing.id for existing in answer.existing})
+        return new
+
+    async def _rename(self, queue: Queue, part: list[Job], taken: set[int]) -> None:
+        """Give jobs another id whose Redis key a foreign program has used already."""
+        moved = [job for job in part if job.job_id in taken and not self._has_run(queue, job)]
+        if not moved:
+            return
+        self._store.delete(queue, [job.job_id for job in moved])
+        await self.submit_many(moved)
+
+    def _has_run(self, queue: Queue, job: Job) -> bool:
+        """Return whether reconciliation was faster than we and the job has gone on since."""
+        return self._store.get(queue, job.job_id).status != JobStatus.NEW
+
+    # looking
+
+    async def get(self, ref: AnyRef) -> Job:
+        """Return a job as it is now; see `HeroJobs.get`."""
+        queue, number = as_ref(ref)
+        try:
+            return self._store.get(queue, number)
+        except JobNotFound:
+            pass
+        data = await self._redis.run(calls.look(queue, number))  # a foreign program's, not yet adopted
+        if data is None:
+            raise JobNotFound(Ref(queue, number))
+        return jobs.decode_foreign(data)
+
+    async def wait(self, ref: AnyRef, timeout: float | None) -> Job:
+        """Return a job once it is over; see `HeroJobs.wait`."""
+        queue, number = as_ref(ref)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        async with self._redis.events(queue) as events:
+            while True:
+                job = await self.get(ref)
+                if job.is_over:
+                    return job
+                pause = RECHECK if deadline is None else min(RECHECK, deadline - time.monotonic())
+                if pause <= 0:
+                    raise WaitTimeout(f"{Ref(queue, number)} is {job.status} after {timeout:g} s")
+                await events.next_about(number, pause)
+
+    def find(
+        self,
+        circle_id: str | None,
+        topic: str | None,
+        status: str | None,
+        kind: str | None,
+        reason: str | None,
+        tag: str | None,
+        text: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        limit: int,
+        before: str | None,
+    ) -> Found:
+        """Return a page of jobs; see `HeroJobs.find`."""
+        return self._index.find(
+            circle=circle_id,
+            topic=topic,
+            status=status,
+            kind=kind,
+            reason=reason,
+            tag=tag,
+            text=text,
+            since=since and int(since.timestamp() * 1000),
+            until=until and int(until.timestamp() * 1000),
+            limit=limit,
+            before=before,
+        )
+
+    def history(self, ref: AnyRef) -> list[Job]:
+        """Return all versions of a job, the oldest first."""
+        queue, number = as_ref(ref)
+        return self._store.history(queue, number)
+
+    def log(self, ref: AnyRef) -> str:
+        """Return what is kept of a job's output; see `HeroJobs.log`."""
+        queue, number = as_ref(ref)
+        self._store.get(queue, number)
+        try:
+            return self._store.log_path(queue, number).read_text("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+
+    async def follow(self, ref: AnyRef) -> AsyncIterator[str]:
+        """Yield a job's output until it is over; see `HeroJobs.follow`."""
+        queue, number = as_ref(ref)
+        async with self._redis.log_lines(queue, number) as lines:
+            kept = self.log(ref)
+            if kept:
+                yield kept
+            while True:
+                over = (await self.get(ref)).is_over
+                while (text := await lines.next(0.0 if over else RECHECK / 4)) is not None:
+                    yield text
+                if over:
+                    return
+
+    async def queues(self, circle_id: str | None) -> list[QueueInfo]:
+        """Return the queues that there are; see `HeroJobs.queues`."""
+        known = set(self._store.queues()) | set(await self._redis.find_queues())
+        wanted = sorted(
+            queue for queue in known if circle_id is None or queue.circle == Queue.of(circle_id, "x").circle
+        )
+        counts = await self._redis.run_many([calls.counts(queue) for queue in wanted])
+        return [
+            QueueInfo(queue.circle, queue.topic, each.waiting + each.priority, each.scheduled, each.leased)
+            for queue, each in zip(wanted, counts, strict=True)
+        ]
+
+    # acting
+
+    async def cancel(self, ref: AnyRef) -> Job:
+        """Cancel a job; see `HeroJobs.cancel`."""
+        queue, number = as_ref(ref)
+        job, position = self._store.tip(queue, number)
+        if job.is_over:
+            raise JobConflict(f"{Ref(queue, number)} is over already: {job.explain_end()}")
+        now = now_ms()
+        job.status, job.reason, job.error = JobStatus.ERROR.value, Reason.CANCELLED.value, "cancelled before it started"
+        job.ended_ms, job.time_end = now, now // 1000
+        data = jobs.encode(job)
+        answer = await self._redis.run(calls.cancel(queue, number, data, self._settings.result_ttl))
+        if answer == "over":
+            raise JobConflict(f"{Ref(queue, number)} ended in this moment")
+        if answer == "running":
+            return self._store.get(queue, number)
+        self._store.put_many(queue, [Put(number, data, position)])
+        return self._store.get(queue, number)
+
+    async def retry(self, ref: AnyRef) -> Job:
+        """Queue a job again that is over; see `HeroJobs.retry`."""
+        queue, number = as_ref(ref)
+        job, position = self._store.tip(queue, number)
+        if not job.is_over:
+            raise JobConflict(f"{Ref(queue, number)} isn't over, it is {job.status}")
+        await self._redis.connect()
+        job.status, job.reason, job.error, job.result = JobStatus.NEW.value, "", "", ""
+        job.attempts = job.signal = job.time_start = job.time_end = job.started_ms = job.ended_ms = 0
+        job.time_scheduled = now_ms() // 1000
+        data = jobs.encode(job)
+        if self._store.put_many(queue, [Put(number, data, position)])[0] is None:
+            raise JobConflict(f"{Ref(queue, number)} was changed by someone else in this moment")
+        await self._redis.run(calls.retry(queue, number, data, job.priority))
+        return job
+
+    async def delete(self, ref: AnyRef) -> None:
+        """Remove a job; see `HeroJobs.delete`."""
+        queue, number = as_ref(ref)
+        self._store.get(queue, number)
+        if await self._redis.run(calls.delete(queue, number)) == "running":
+            raise JobConflict(f"{Ref(queue, number)} is running; cancel it first")
+        self._store.delete(queue, [number])
+
+    async def empty(self, circle_id: str, topic: str) -> int:
+        """Remove all waiting jobs of a queue; see `HeroJobs.empty`."""
+        queue = Queue.of(circle_id, topic)
+        removed = 0
+        while True:
+            emptied = await self._redis.run(calls.empty(queue, JOBS_A_CALL))
+            if not emptied.ids:
+                return removed
+            removed += len(emptied.ids)
+            now = now_ms()
+            puts = []
+            for number in emptied.ids:
+                job, position = self._store.tip(queue, number)
+                job.status, job.reason, job.error = JobStatus.ERROR.value, Reason.REMOVED.value, "removed from queue"
+                job.ended_ms, job.time_end = now, now // 1000
+                puts.append(Put(number, jobs.encode(job), position))
+            self._store.put_many(queue, puts)
+
+
+def new_job(
+    params: str,
+    params_type: str,
+    circle_id: str,
+    topic: str,
+    timeout: int,
+    at: int | datetime | None,
+    priority: int,
+    max_attempts: int | None,
+    log: bool,
+    tags: Iterable[str],
+    parent: str,
+) -> Job:
+    """Return a job made of what `HeroJobs.submit` was given."""
+    when = int(at.timestamp()) if isinstance(at, datetime) else at or 0
+    return Job(
+        params=params,
+        params_type=str(params_type),
+        circle_id=circle_id,
+        topic=topic,
+        timeout=timeout,
+        time_scheduled=when,
+        priority=priority,
+        max_attempts=jobs.DEFAULT_MAX_ATTEMPTS if max_attempts is None else max_attempts,
+        log=log,
+        tags=list(tags),
+        parent=parent,
+    )
+
+
+def as_job(given: Job | Mapping[str, Any]) -> Job:
+    """Return a new job from a `Job` that isn't submitted yet, or from its fields by their Python names.
+
+    Raises:
+        InvalidJob: it was submitted already, or has a field that doesn't exist or is of a wrong type.
+    """
+    if isinstance(given, Job):
+        if given.job_id:
+            raise InvalidJob("job_id", given.job_id, "this job was submitted already", "a new Job, or `retry`")
+        return given
+    try:
+        return msgspec.convert({jobs.JSON_NAMES[name]: value for name, value in given.items()}, Job, strict=True)
+    except KeyError as e:
+        raise InvalidJob(str(e.args[0]), given[e.args[0]], "a job has no such field") from None
+    except msgspec.ValidationError as e:
+        raise InvalidJob("job", dict(given), str(e)) from None
+
+
+def as_ref(ref: AnyRef) -> Ref:
+    """Return the reference that names a job.
+
+    Raises:
+        InvalidReference: the text isn't one.
+    """
+    if isinstance(ref, Ref):
+        return ref
+    return ref.ref if isinstance(ref, Job) else Ref.parse(ref)

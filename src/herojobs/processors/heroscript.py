@@ -1,0 +1,116 @@
+"""Jobs of kind `heroscript`: a script of actions, each done by an actor (docs/heroscript.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from herojobs.errors import WorkerError
+from herojobs.heroscript import BoundScript, Context, HeroScriptError, Registry, ScriptCache
+from herojobs.job import Job
+from herojobs.names import queue_name_fix
+from herojobs.processors.base import JobContext, JobFailed
+from herojobs.processors.job_actor import JobActor
+from herojobs.settings import Settings
+
+
+class ScriptContext(Context):
+    """What an action of a job's script gets when it declares a parameter of type `ScriptContext` or `Context`.
+
+    Attributes:
+        job: the job that the script is.
+        ref: its reference, `circle/topic/id`.
+    """
+
+    def __init__(self, job_context: JobContext) -> None:
+        super().__init__()
+        self._job_context = job_context
+        self.job = job_context.job
+        self.ref = job_context.ref
+
+    def log(self, message: str, level: str = "info") -> None:
+        """Write to the job's log."""
+        self._job_context.log(message if level == "info" else f"{level}: {message}")
+
+    def progress(self, done: float, total: float = 1.0, message: str = "") -> None:
+        """Write to the job's log how far the action is."""
+        percent = 100 * done / total if total else 100.0
+        self._job_context.log(f"progress: {percent:.0f}%" + (f" {message}" if message else ""))
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the job was asked to end, by a timeout or a cancel."""
+        return self._job_context.cancelled
+
+    def checkpoint(self) -> None:
+        """End the script between two actions if the job was asked to end."""
+        self._job_context.checkpoint()
+
+
+class HeroScriptProcessor:
+    """Parses, binds and runs scripts; a repeated one only runs."""
+
+    concurrent = None  # a script whose actions are all asynchronous shares the concurrent worker
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._registry = load_registry(settings)
+        self._root = Path(settings.heroscript_include_root) if settings.heroscript_include_root else None
+        self._caches: dict[str | None, ScriptCache] = {}
+
+    def is_concurrent(self, job: Job) -> bool:
+        """Return whether all actions of the script are asynchronous."""
+        return self._bind(job).is_async
+
+    def run(self, job: Job, context: JobContext) -> str:
+        """Run the script in this thread."""
+        script = self._bind(job)
+        script_context = ScriptContext(context)
+        try:
+            return script.run(script_context, mark=not script.shareable)
+        except HeroScriptError as e:
+            raise JobFailed(str(e), e.result) from e.__cause__
+
+    async def run_async(self, job: Job, context: JobContext) -> str:
+        """Run the script on the event loop."""
+        script = self._bind(job)
+        script_context = ScriptContext(context)
+        try:
+            return await script.run_async(script_context, mark=not script.shareable)
+        except HeroScriptError as e:
+            raise JobFailed(str(e), e.result) from e.__cause__
+
+    def _bind(self, job: Job) -> BoundScript:
+        circle = queue_name_fix(job.circle_id)
+        limited = circle if circle in self._settings.circle_actors else None
+        cache = self._caches.get(limited)
+        if cache is None:
+            registry = self._registry.limited(self._settings.circle_actors[limited]) if limited else self._registry
+            cache = self._caches[limited] = ScriptCache(registry, include_root=self._root)
+        try:
+            return cache.get(job.params)
+        except HeroScriptError as e:
+            raise JobFailed(str(e) + (f" (and {e.further} more)" if e.further else "")) from None
+
+
+def load_registry(settings: Settings) -> Registry:
+    """Return all actors: built in, of installed distributions, and of the modules that the settings name.
+
+    Raises:
+        WorkerError: a module doesn't import, holds no actor, or has an actor whose name is taken.
+    """
+    registry = Registry()
+    registry.add(JobActor)
+    try:
+        registry = Registry(JobActor, entry_points=True)
+        for module in settings.actors:
+            try:
+                registry.add(module)
+            except ImportError as e:
+                raise WorkerError(f"the actors in {module!r} can't be imported: {e}") from e
+            except (TypeError, ValueError) as e:
+                raise WorkerError(f"the actors in {module!r}: {e}") from e
+    except WorkerError:
+        raise
+    except Exception as e:  # a user's module may raise anything while it is imported
+        raise WorkerError(f"actors can't be loaded: {type(e).__name__}: {e}") from e
+    return registry
