@@ -12,6 +12,9 @@ from herojobs.names import Queue
 
 T = TypeVar("T")
 
+JobKey = int | bytes
+"""The id of a job within its queue's keys: a number for ours; foreign programs may push any bytes."""
+
 _LUA = Path(__file__).parent / "lua"
 
 
@@ -43,3 +46,30 @@ def script(name: str) -> Script:
     """Return the script `lua/<name>.lua` behind the common prelude."""
     text = (_LUA / "prelude.lua").read_bytes() + (_LUA / f"{name}.lua").read_bytes()
     return Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest().encode())
+
+
+def sum_of(job: bytes) -> str:
+    """Return what field `sum` holds for a job's JSON: it tells whether ours wrote it last (Redis layout, C2)."""
+    return hashlib.sha1(job, usedforsecurity=False).hexdigest()
+
+
+def proven(token: str) -> str:
+    """Return a token that can prove a claim: an empty one is what the scripts write when nobody holds a job."""
+    if not token:
+        raise ValueError("token is empty: pass the one of the claim")
+    return token
+
+
+def job_key(key: bytes) -> JobKey:
+    """Return an id from Redis as the number that it is, or as it stands if it isn't a plain decimal."""
+    return int(key) if key.isdigit() and (key[:1] != b"0" or key == b"0") else key
+
+
+def job_keys(reply: list[bytes]) -> list[JobKey]:
+    """Return ids from Redis, see `job_key`."""
+    return [job_key(key) for key in reply]
+
+
+def flags(reply: list[int]) -> list[bool]:
+    """Return a script's 1s and 0s as booleans."""
+    return [flag == 1 for flag in reply]

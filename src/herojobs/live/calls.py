@@ -1,25 +1,34 @@
-"""The calls that move jobs: submit, claim, start, extend, finish, put back. Pure functions, no I/O.
+"""The calls that move jobs: submit, claim, start, extend, finish, put back; and, from their own modules, all others.
 
-Each takes one queue's jobs, hundreds at once. `now` is unix milliseconds, 0 for the server's own clock; tests
-pass it.
+Pure functions, no I/O: import any call from here. Each takes one queue's jobs, hundreds at once. `now` is unix
+milliseconds, 0 for the server's own clock; tests pass it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import sha1
 from typing import Any, NamedTuple
 
-from herojobs.live.call import Call
+from herojobs.live.admin import (
+    Counts,
+    Emptied,
+    cancel,
+    counts,
+    delete,
+    empty,
+    look,
+    publish_log,
+    retry,
+)
+from herojobs.live.call import Call, JobKey, flags, job_key, job_keys, proven, sum_of
+from herojobs.live.recovery import Requeue, Requeued, adopt, bury, requeue, restore
 from herojobs.names import Queue
 
-JobKey = int | bytes
-"""The id of a job within its queue's keys: a number for ours; foreign programs may push any bytes."""
-
-
-def sum_of(job: bytes) -> str:
-    """Return what field `sum` holds for a job's JSON: it tells whether ours wrote it last (Redis layout, C2)."""
-    return sha1(job, usedforsecurity=False).hexdigest()
+__all__ = [
+    "Claim", "Claimed", "Counts", "Emptied", "Entry", "Existing", "Extended", "JobKey", "Requeue", "Requeued",
+    "Started", "Submitted", "adopt", "bury", "cancel", "claim", "counts", "delete", "empty", "extend", "finish",
+    "job_key", "look", "publish_log", "put_back", "requeue", "restore", "retry", "start", "submit", "sum_of",
+]  # fmt: skip
 
 
 class Entry(NamedTuple):
@@ -158,7 +167,7 @@ def claim(queue: Queue, n: int, lease_ms: int, token: str, *, now: int = 0) -> C
         token: proof for what follows; never the same for two claims.
         now: see above.
     """
-    return Call("claim", queue, (now, n, lease_ms, _shown(token)), _claim)
+    return Call("claim", queue, (now, n, lease_ms, proven(token)), _claim)
 
 
 def _claim(reply: Any) -> Claim:
@@ -175,10 +184,10 @@ class Started(NamedTuple):
 
 def start(queue: Queue, token: str, jobs: Iterable[tuple[JobKey, bytes]], *, now: int = 0) -> Call[Started]:
     """Write claimed jobs as active. `jobs` are pairs of id and JSON."""
-    args: list[str | bytes | int] = [now, _shown(token)]
+    args: list[str | bytes | int] = [now, proven(token)]
     for key, job in jobs:
         args += (key, job, sum_of(job))
-    return Call("start", queue, args, lambda reply: Started(_keys(reply[0]), _keys(reply[1])))
+    return Call("start", queue, args, lambda reply: Started(job_keys(reply[0]), job_keys(reply[1])))
 
 
 class Extended(NamedTuple):
@@ -202,8 +211,8 @@ def extend(queue: Queue, lease_ms: int, jobs: Iterable[tuple[JobKey, str]], *, n
     """
     args: list[str | bytes | int] = [now, lease_ms]
     for key, token in jobs:
-        args += (key, _shown(token))
-    return Call("extend", queue, args, lambda reply: Extended(*map(_keys, reply)))
+        args += (key, proven(token))
+    return Call("extend", queue, args, lambda reply: Extended(*map(job_keys, reply)))
 
 
 def finish(queue: Queue, jobs: Iterable[tuple[JobKey, str, bytes, str]], ttl: int, *, now: int = 0) -> Call[list[bool]]:
@@ -220,8 +229,8 @@ def finish(queue: Queue, jobs: Iterable[tuple[JobKey, str, bytes, str]], ttl: in
     """
     args: list[str | bytes | int] = [now, ttl]
     for key, token, job, status in jobs:
-        args += (key, _shown(token), job, sum_of(job), status)
-    return Call("finish", queue, args, _flags)
+        args += (key, proven(token), job, sum_of(job), status)
+    return Call("finish", queue, args, flags)
 
 
 def put_back(
@@ -246,25 +255,5 @@ def put_back(
     """
     args: list[str | bytes | int] = [now, delay_ms, int(count_attempt)]
     for key, token, job in jobs:
-        args += (key, _shown(token), job, sum_of(job) if job else b"")
-    return Call("put_back", queue, args, _flags)
-
-
-def _shown(token: str) -> str:
-    # An empty token is what the scripts write when nobody holds a job.
-    if not token:
-        raise ValueError("token is empty: pass the one of the claim")
-    return token
-
-
-def _flags(reply: Any) -> list[bool]:
-    return [flag == 1 for flag in reply]
-
-
-def _keys(reply: list[bytes]) -> list[JobKey]:
-    return [job_key(key) for key in reply]
-
-
-def job_key(key: bytes) -> JobKey:
-    """Return an id from Redis as the number that it is, or as it stands if it isn't a plain decimal."""
-    return int(key) if key.isdigit() and (key[:1] != b"0" or key == b"0") else key
+        args += (key, proven(token), job, sum_of(job) if job else b"")
+    return Call("put_back", queue, args, flags)

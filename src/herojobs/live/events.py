@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import msgspec
 
@@ -14,12 +15,12 @@ class Event(msgspec.Struct, frozen=True):
 
     Attributes:
         id: the job's id in its queue's keys; a text if a foreign program pushed one that is no number.
-        event: submitted, scheduled, started, put_back, lease_expired, done, error, cancel, removed, retried,
-            deleted, dropped (it was pushed twice) or dead (see `reason`).
+        event: submitted, scheduled, started, put_back, lease_expired, done, error, cancel (asked for), removed,
+            retried, requeued, restored, adopted, deleted, dropped (it was pushed twice) or dead (see `reason`).
         at: when, unix milliseconds by Redis's clock.
         status: the job's status if it is over now.
         due: when a scheduled job is due, unix milliseconds.
-        reason: why an id was given up.
+        reason: why an id was given up, any JSON value.
     """
 
     id: int | str
@@ -27,7 +28,7 @@ class Event(msgspec.Struct, frozen=True):
     at: int
     status: str = ""
     due: int = 0
-    reason: str = ""
+    reason: Any = None
 
 
 _decoder = msgspec.json.Decoder(Event)

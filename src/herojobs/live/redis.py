@@ -22,7 +22,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from herojobs.errors import EmbeddedRedisError
-from herojobs.live.calls import JobKey
+from herojobs.live.call import JobKey
 from herojobs.live.subscription import AsyncSubscription, BlockingSubscription, Hub
 from herojobs.live.transport import Command, Events, LogLines, Redis, Waiting, run_sync
 from herojobs.live.trouble import TIMEOUT, refused, unreachable

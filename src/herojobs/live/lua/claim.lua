@@ -29,7 +29,12 @@ end
 local waiting = 0
 if #ids < room then
   local wanted = room - #ids
-  local popped = call('LPOP', queue, wanted) or {}
+  local popped = redis.pcall('LPOP', queue, wanted) or {}
+  if popped.err then
+    -- A foreign key of another type in the queue's place must not stop a WatchDog's other queues.
+    if not string.find(popped.err, 'WRONGTYPE', 1, true) then return popped end
+    popped = {}
+  end
   for _, id in ipairs(popped) do ids[#ids + 1] = id end
   if #popped == wanted then waiting = call('LLEN', queue) end
 else
@@ -46,7 +51,7 @@ if #ids > 0 then
     local key = jobs .. id
     local job = redis.pcall('HMGET', key, 'job', 'sum', 'x', 'at', 'db', 'st', 'cx')
     if job.err then
-      bury(id, 'the key ' .. key .. ' is no hash')
+      bury(id, cjson.encode('the key ' .. key .. ' is no hash'))
     elseif held[i] or seen[id] then
       if job[1] and job[2] and job[2] ~= redis.sha1hex(job[1]) then
         call('ZADD', later, now + 1000, id) -- a foreign job under the id of one that runs: its turn is after it

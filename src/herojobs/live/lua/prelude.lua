@@ -18,10 +18,14 @@ local function each(command, key, list)
   end
 end
 
--- Adds a line to the one event message of this call. Ids of ours are numbers, foreign ones any text.
+-- An id as JSON. Those of ours are numbers, foreign ones any text.
+local function shown(id)
+  return string.find(id, '^[1-9]%d*$') and id or cjson.encode(id)
+end
+
+-- Adds a line to the one event message of this call.
 local function tell(event, id, more)
-  if not string.find(id, '^[1-9]%d*$') then id = cjson.encode(id) end
-  events[#events + 1] = '{"id":' .. id .. ',"event":"' .. event .. '","at":' .. now .. (more or '') .. '}'
+  events[#events + 1] = '{"id":' .. shown(id) .. ',"event":"' .. event .. '","at":' .. now .. (more or '') .. '}'
 end
 
 local function publish()
@@ -62,6 +66,28 @@ local function unqueue(id)
   return call('ZREM', later, id) + call('ZREM', prio, id) + call('LREM', queue, 0, id)
 end
 
+-- Whether an id waits anywhere.
+local function queued(id)
+  return (call('ZSCORE', later, id) or call('ZSCORE', prio, id) or call('LPOS', queue, id)) and true or false
+end
+
+-- Puts an id where it belongs: scheduled if it is due later, by its priority, or at the tail.
+local function enqueue(id, due, priority)
+  if priority ~= '0' then call('HSET', jobs .. id, 'pr', priority) end
+  if due > now then
+    call('ZADD', later, due, id)
+  elseif priority ~= '0' then
+    call('ZADD', prio, score(priority, id), id)
+  else
+    call('RPUSH', queue, id)
+  end
+end
+
+-- Notes the queue in the set of all. In a cluster (names in braces) that lies elsewhere and is kept by the caller.
+local function know()
+  if string.byte(q) ~= 123 then call('SADD', 'herotopics', q) end
+end
+
 -- Whether a foreign program put another job under this id and queued it: it set field `job` alone, so our `sum`
 -- doesn't match any more. Its job then stays; ours has lost its place in Redis, not in OurDB.
 local function displaced(id, job, sum)
@@ -74,10 +100,10 @@ local function over(job, sum, status)
   return (status == 'done' or status == 'error') and sum and job and sum == redis.sha1hex(job)
 end
 
--- Records an id that can't be run; see docs/redis.md.
+-- Records an id that can't be run, with the reason as JSON; see docs/redis.md.
 local function bury(id, reason)
   local dead = 'herodead:' .. q
-  call('LPUSH', dead, '{"id":' .. cjson.encode(id) .. ',"at":' .. now .. ',"reason":' .. cjson.encode(reason) .. '}')
+  call('LPUSH', dead, '{"id":' .. shown(id) .. ',"at":' .. now .. ',"reason":' .. reason .. '}')
   call('LTRIM', dead, 0, 999)
-  tell('dead', id, ',"reason":' .. cjson.encode(reason))
+  tell('dead', id, ',"reason":' .. reason)
 end

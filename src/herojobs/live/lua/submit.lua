@@ -31,8 +31,7 @@ for i = 2, #ARGV, 6 do
   end
 end
 each('RPUSH', queue, tail)
--- In a cluster (names in braces) the set of queues lies elsewhere and is kept by the caller.
-if string.byte(q) ~= 123 then call('SADD', 'herotopics', q) end
+know()
 if #events > 0 then
   wake()
   publish()

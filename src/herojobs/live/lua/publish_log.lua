@@ -1,0 +1,3 @@
+-- ARGV: now, id, text
+call('PUBLISH', 'herolog:' .. q .. ':' .. ARGV[2], ARGV[3])
+return 1
