@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -55,7 +56,16 @@ class StoppedError(KeyboardInterrupt):
 class Do:
     @action
     def give(self, what: str) -> object:
-        return {"none": None, "text": "a b", "list": [1, "x"], "empty": "", "point": Point(1), "true": True}[what]
+        return {
+            "none": None,
+            "text": "a b",
+            "list": [1, "x"],
+            "empty": "",
+            "point": Point(1),
+            "true": True,
+            "path": Path("/a"),
+            "odd": object(),
+        }[what]
 
     @action
     async def wait(self, text: str = "waited") -> str:
@@ -118,6 +128,7 @@ def bound(script: str) -> BoundScript:
         ("!!do.give what:list", '[1,"x"]'),
         ("!!do.give what:point", '{"x":1}'),
         ("!!do.give what:true", "true"),
+        ("!!do.give what:path", '"/a"'),
         ("!!do.give what:text\n!!do.give what:none\n!!do.give what:empty\n!!do.give what:text", "a b\n\na b"),
         ("!!do.wait\n!!do.give what:text\n!!do.wait text:again", "waited\na b\nagain"),
         ("!!do.later", "later"),
@@ -143,6 +154,7 @@ def test_a_script_is_async_if_all_its_actions_are() -> None:
         ("do.fail how:key", "KeyError: 'box'"),
         ("do.fail how:other", "ValueError"),
         ("do.fail_later", "too late"),
+        ("do.give what:odd", "TypeError: it returned a object, which is neither text nor JSON"),
     ],
 )
 async def test_the_first_failing_action_ends_the_script(action_text: str, message: str) -> None:

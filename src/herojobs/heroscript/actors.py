@@ -19,6 +19,8 @@ ACTION_MARK = "__heroscript_action__"
 class ActionError(Exception):
     """Raise it in an action to fail with just this message."""
 
+    __module__ = "herojobs.heroscript"
+
 
 @dataclass(frozen=True, slots=True)
 class ActionMark:

@@ -43,6 +43,9 @@ class HeroScriptError(Exception):
         result: results of the actions before the failed one, joined by line breaks.
     """
 
+    # Tracebacks name it as programs import it.
+    __module__ = "herojobs.heroscript"
+
     def __init__(
         self,
         line: int,

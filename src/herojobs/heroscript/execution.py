@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -18,7 +19,14 @@ from herojobs.heroscript.handler import Handler, injected_by_init
 from herojobs.heroscript.playbook import PlayBook
 from herojobs.heroscript.registry import Registry
 
-_json = msgspec.json.Encoder(enc_hook=str)
+
+def _other_json(value: object) -> str:
+    if isinstance(value, os.PathLike):
+        return str(value)
+    raise TypeError(f"it returned a {type(value).__name__}, which is neither text nor JSON")
+
+
+_json = msgspec.json.Encoder(enc_hook=_other_json)
 _kept = threading.local()
 
 
@@ -140,6 +148,9 @@ class BoundScript:
             context: what actions may ask the runner; a plain one if None.
             loop: the loop that asynchronous actions run in; if None one that is made once for the thread and kept.
             mark: whether to set `done` and `result` of the actions; not when several runs share this plan.
+
+        Whoever interrupts a running script by an exception should derive it from KeyboardInterrupt: asyncio keeps
+        any other to itself if it comes while a callback runs.
 
         Raises:
             HeroScriptError: an action failed (code `failed`); the error it raised is the cause.
