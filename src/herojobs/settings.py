@@ -66,6 +66,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     circle_actors: dict[str, tuple[str, ...]] = {}
     """Actors that a circle's scripts may name, by circle; a circle that isn't listed may name all."""
 
+    cross_circle: tuple[str, ...] = ()
+    """Circles whose jobs may submit, read and change jobs of other circles by the actor `job`."""
+
     heroscript_include_root: str = ""
     """Folder that `!!play.include` may read from. Empty: includes are refused."""
 

@@ -106,6 +106,10 @@ class AsyncHeroJobs:
         """Return the queues of a circle, or all; see `HeroJobs.queues`."""
         return await (await self._core()).queues(circle_id)
 
+    async def peek(self, circle_id: str, topic: str) -> Job | None:
+        """Return the job that is next in a queue, without taking it; see `HeroJobs.peek`."""
+        return await (await self._core()).peek(circle_id, topic)
+
     async def empty(self, circle_id: str, topic: str) -> int:
         """Remove all waiting jobs of a queue; see `HeroJobs.empty`."""
         return await (await self._core()).empty(circle_id, topic)

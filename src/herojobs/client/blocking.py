@@ -195,6 +195,10 @@ class HeroJobs:
         """Return the queues of a circle, or all, and how many jobs are where."""
         return run_sync(self._core.queues(circle_id))
 
+    def peek(self, circle_id: str, topic: str) -> Job | None:
+        """Return the job that is next in a queue, without taking it; None if none waits."""
+        return run_sync(self._core.peek(circle_id, topic))
+
     def empty(self, circle_id: str, topic: str) -> int:
         """Remove all waiting and scheduled jobs of a queue; they end with reason `removed`. Return their number."""
         return run_sync(self._core.empty(circle_id, topic))
@@ -208,7 +212,7 @@ class HeroJobs:
         stream = self._core.follow(ref)
         while True:
             try:
-                yield run_sync(anext(stream))
+                yield run_sync(stream.__anext__())
             except StopAsyncIteration:
                 return
 

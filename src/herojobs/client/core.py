@@ -7,7 +7,7 @@ one gives them a transport that never suspends and runs each in one step (`heroj
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -16,8 +16,9 @@ import msgspec
 from herojobs import job as jobs
 from herojobs.errors import InvalidJob, JobConflict, JobNotFound, RedisUnavailable, SubmissionUnconfirmed, WaitTimeout
 from herojobs.job import Job, JobStatus, Reason, now_ms, validate
-from herojobs.live import calls
+from herojobs.live import admin
 from herojobs.live.call import Call
+from herojobs.live.calls import Submitted, submit
 from herojobs.live.redis import Redis
 from herojobs.names import Queue, Ref
 from herojobs.settings import Settings
@@ -72,7 +73,7 @@ class Core:
             job.time_scheduled = job.time_scheduled or now // 1000
             by_queue.setdefault(queue, []).append(job)
         await self._redis.connect()  # while nothing is written yet
-        pending: list[tuple[Queue, list[Job], Call[calls.Submitted]]] = []
+        pending: list[tuple[Queue, list[Job], Call[Submitted]]] = []
         for queue, group in by_queue.items():
             written = self._store.add_many(queue, group)
             self._store.remember_spelling(queue, group[0].circle_id, group[0].topic)
@@ -82,7 +83,7 @@ class Core:
                     (job.job_id, data, job.time_scheduled * 1000, job.priority)
                     for job, data in zip(part, written[start : start + JOBS_A_CALL], strict=True)
                 ]
-                pending.append((queue, part, calls.submit(queue, entries)))
+                pending.append((queue, part, submit(queue, entries)))
         try:
             answers = await self._redis.run_many([call for _, _, call in pending])
         except RedisUnavailable as e:
@@ -113,7 +114,7 @@ class Core:
             return self._store.get(queue, number)
         except JobNotFound:
             pass
-        data = await self._redis.run(calls.look(queue, number))  # a foreign program's, not yet adopted
+        data = await self._redis.run(admin.look(queue, number))  # a foreign program's, not yet adopted
         if data is None:
             raise JobNotFound(Ref(queue, number))
         return jobs.decode_foreign(data)
@@ -155,8 +156,8 @@ class Core:
             reason=reason,
             tag=tag,
             text=text,
-            since=since and int(since.timestamp() * 1000),
-            until=until and int(until.timestamp() * 1000),
+            since=None if since is None else int(since.timestamp() * 1000),
+            until=None if until is None else int(until.timestamp() * 1000),
             limit=limit,
             before=before,
         )
@@ -175,7 +176,7 @@ class Core:
         except FileNotFoundError:
             return ""
 
-    async def follow(self, ref: AnyRef) -> AsyncIterator[str]:
+    async def follow(self, ref: AnyRef) -> AsyncGenerator[str]:
         """Yield a job's output until it is over; see `HeroJobs.follow`."""
         queue, number = as_ref(ref)
         async with self._redis.log_lines(queue, number) as lines:
@@ -195,11 +196,19 @@ class Core:
         wanted = sorted(
             queue for queue in known if circle_id is None or queue.circle == Queue.of(circle_id, "x").circle
         )
-        counts = await self._redis.run_many([calls.counts(queue) for queue in wanted])
+        counts = await self._redis.run_many([admin.counts(queue) for queue in wanted])
         return [
             QueueInfo(queue.circle, queue.topic, each.waiting + each.priority, each.scheduled, each.leased)
             for queue, each in zip(wanted, counts, strict=True)
         ]
+
+    async def peek(self, circle_id: str, topic: str) -> Job | None:
+        """Return the job that is next in a queue; see `HeroJobs.peek`."""
+        queue = Queue.of(circle_id, topic)
+        keys = self._redis.keys
+        first = await self._redis.command("ZRANGE", keys.of("heroprio", queue), 0, 0)
+        number = first[0] if first else await self._redis.command("LINDEX", keys.queue(queue), 0)
+        return None if number is None else await self.get(Ref(queue, int(number)))
 
     # acting
 
@@ -213,7 +222,7 @@ class Core:
         job.status, job.reason, job.error = JobStatus.ERROR.value, Reason.CANCELLED.value, "cancelled before it started"
         job.ended_ms, job.time_end = now, now // 1000
         data = jobs.encode(job)
-        answer = await self._redis.run(calls.cancel(queue, number, data, self._settings.result_ttl))
+        answer = await self._redis.run(admin.cancel(queue, number, data, self._settings.result_ttl))
         if answer == "over":
             raise JobConflict(f"{Ref(queue, number)} ended in this moment")
         if answer == "running":
@@ -234,14 +243,14 @@ class Core:
         data = jobs.encode(job)
         if self._store.put_many(queue, [Put(number, data, position)])[0] is None:
             raise JobConflict(f"{Ref(queue, number)} was changed by someone else in this moment")
-        await self._redis.run(calls.retry(queue, number, data, job.priority))
+        await self._redis.run(admin.retry(queue, number, data, job.priority))
         return job
 
     async def delete(self, ref: AnyRef) -> None:
         """Remove a job; see `HeroJobs.delete`."""
         queue, number = as_ref(ref)
         self._store.get(queue, number)
-        if await self._redis.run(calls.delete(queue, number)) == "running":
+        if await self._redis.run(admin.delete(queue, number)) == "running":
             raise JobConflict(f"{Ref(queue, number)} is running; cancel it first")
         self._store.delete(queue, [number])
 
@@ -250,7 +259,7 @@ class Core:
         queue = Queue.of(circle_id, topic)
         removed = 0
         while True:
-            emptied = await self._redis.run(calls.empty(queue, JOBS_A_CALL))
+            emptied = await self._redis.run(admin.empty(queue, JOBS_A_CALL))
             if not emptied.ids:
                 return removed
             removed += len(emptied.ids)

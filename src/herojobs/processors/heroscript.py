@@ -4,46 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from herojobs.client import HeroJobs
 from herojobs.errors import WorkerError
-from herojobs.heroscript import BoundScript, Context, HeroScriptError, Registry, ScriptCache
+from herojobs.heroscript import BoundScript, HeroScriptError, Registry, ScriptCache
 from herojobs.job import Job
 from herojobs.names import queue_name_fix
 from herojobs.processors.base import JobContext, JobFailed
 from herojobs.processors.job_actor import JobActor
+from herojobs.processors.script_context import ScriptContext
 from herojobs.settings import Settings
-
-
-class ScriptContext(Context):
-    """What an action of a job's script gets when it declares a parameter of type `ScriptContext` or `Context`.
-
-    Attributes:
-        job: the job that the script is.
-        ref: its reference, `circle/topic/id`.
-    """
-
-    def __init__(self, job_context: JobContext) -> None:
-        super().__init__()
-        self._job_context = job_context
-        self.job = job_context.job
-        self.ref = job_context.ref
-
-    def log(self, message: str, level: str = "info") -> None:
-        """Write to the job's log."""
-        self._job_context.log(message if level == "info" else f"{level}: {message}")
-
-    def progress(self, done: float, total: float = 1.0, message: str = "") -> None:
-        """Write to the job's log how far the action is."""
-        percent = 100 * done / total if total else 100.0
-        self._job_context.log(f"progress: {percent:.0f}%" + (f" {message}" if message else ""))
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether the job was asked to end, by a timeout or a cancel."""
-        return self._job_context.cancelled
-
-    def checkpoint(self) -> None:
-        """End the script between two actions if the job was asked to end."""
-        self._job_context.checkpoint()
 
 
 class HeroScriptProcessor:
@@ -56,6 +25,7 @@ class HeroScriptProcessor:
         self._registry = load_registry(settings)
         self._root = Path(settings.heroscript_include_root) if settings.heroscript_include_root else None
         self._caches: dict[str | None, ScriptCache] = {}
+        self._hero: HeroJobs | None = None
 
     def is_concurrent(self, job: Job) -> bool:
         """Return whether all actions of the script are asynchronous."""
@@ -64,7 +34,7 @@ class HeroScriptProcessor:
     def run(self, job: Job, context: JobContext) -> str:
         """Run the script in this thread."""
         script = self._bind(job)
-        script_context = ScriptContext(context)
+        script_context = ScriptContext(context, self._client)
         try:
             return script.run(script_context, mark=not script.shareable)
         except HeroScriptError as e:
@@ -73,11 +43,17 @@ class HeroScriptProcessor:
     async def run_async(self, job: Job, context: JobContext) -> str:
         """Run the script on the event loop."""
         script = self._bind(job)
-        script_context = ScriptContext(context)
+        script_context = ScriptContext(context, self._client)
         try:
             return await script.run_async(script_context, mark=not script.shareable)
         except HeroScriptError as e:
             raise JobFailed(str(e), e.result) from e.__cause__
+
+    def _client(self) -> HeroJobs:
+        """Return the worker's client, opened when the first script asks for it."""
+        if self._hero is None:
+            self._hero = HeroJobs(settings=self._settings)
+        return self._hero
 
     def _bind(self, job: Job) -> BoundScript:
         circle = queue_name_fix(job.circle_id)
@@ -98,8 +74,6 @@ def load_registry(settings: Settings) -> Registry:
     Raises:
         WorkerError: a module doesn't import, holds no actor, or has an actor whose name is taken.
     """
-    registry = Registry()
-    registry.add(JobActor)
     try:
         registry = Registry(JobActor, entry_points=True)
         for module in settings.actors:

@@ -114,9 +114,15 @@ class Child:
             runs[0].deadline = self._loop.time() + runs[0].timeout
         for run in runs:
             self.runs[run.number] = run
-            if self.concurrent:
+            if self.concurrent and self.ready:
                 run.deadline = self._loop.time() + run.timeout
         self._write(frame([Start(run.number, run.data, run.ref) for run in runs]))
+
+    def become_ready(self) -> None:
+        """Note that the worker has loaded everything, and only now starts what it was given."""
+        self.ready = True
+        for run in self.runs.values():
+            run.deadline = self._loop.time() + run.timeout
 
     def take(self, number: int) -> Run | None:
         """Remove a run that is over or comes back; the next one of an exclusive worker starts now."""

@@ -57,7 +57,7 @@ class Cycle:
         self._unsent: list[Call[Any]] = []
         self._claiming = True
         self._well = True
-        self._life = Life(store, settings, name, self._write)
+        self._life = Life(store, settings, redis, name, self._write)
         self._logs = JobLogs(store, settings)
         self.pool = Pool(self._loop, settings, self._due.set)
         self.hungry = asyncio.Event()

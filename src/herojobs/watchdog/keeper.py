@@ -10,7 +10,8 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from herojobs.errors import RedisUnavailable
-from herojobs.live import calls
+from herojobs.live.calls import extend
+from herojobs.live.recovery import restore
 from herojobs.live.redis import AsyncRedis
 from herojobs.ourdb import OurDBError
 from herojobs.settings import Settings
@@ -48,7 +49,7 @@ class Leases:
         if not groups:
             return
         extends = [
-            calls.extend(queue, self._lease_ms, [(run.id, run.token) for run in runs]) for queue, runs in groups.items()
+            extend(queue, self._lease_ms, [(run.id, run.token) for run in runs]) for queue, runs in groups.items()
         ]
         for (queue, runs), answer in zip(groups.items(), await self._redis.run_many(extends), strict=True):
             held = {run.id: run for run in runs}
@@ -60,7 +61,7 @@ class Leases:
                 entries = [
                     (run.id, run.token, for_redis(run.job, run.id, run.data), run.job.attempts) for run in missing
                 ]
-                restored = await self._redis.run(calls.restore(queue, self._lease_ms, entries))
+                restored = await self._redis.run(restore(queue, self._lease_ms, entries))
                 lost += [run for run, back in zip(missing, restored, strict=True) if not back]
             for run in lost:
                 log.warning("%s: its lease was lost; another WatchDog runs it", run.ref)

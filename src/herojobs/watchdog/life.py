@@ -18,8 +18,9 @@ from typing import Any
 from herojobs import job as jobs
 from herojobs.errors import ParamsTooLarge
 from herojobs.job import Job, JobStatus, now_ms
-from herojobs.live.call import Call
-from herojobs.live.calls import Claimed, JobKey, claim, finish, put_back, start
+from herojobs.live.call import Call, JobKey
+from herojobs.live.calls import Claimed, claim, finish, put_back, start
+from herojobs.live.transport import Redis
 from herojobs.names import Queue
 from herojobs.outcome import Cancelled, Failed, Lost, apply
 from herojobs.settings import Settings
@@ -38,18 +39,19 @@ class Life:
     Args:
         store: the durable history.
         settings: the settings in force.
+        redis: where jobs of older programs are looked up.
         name: this WatchDog's name, the first part of its tokens.
         write: `store.put_many`, made so that it doesn't block the caller's event loop for long.
     """
 
-    def __init__(self, store: Store, settings: Settings, name: str, write: Write) -> None:
+    def __init__(self, store: Store, settings: Settings, redis: Redis, name: str, write: Write) -> None:
         self._store = store
         self._settings = settings
         self._name = name
         self._write = write
         self._tokens = itertools.count(1)
         self._numbers = itertools.count(1)
-        self._adoption = Adoption(store)
+        self._adoption = Adoption(store, redis)
 
     def claim(self, queue: Queue, n: int) -> tuple[str, Call[Any]]:
         """Return a token and the call that claims up to `n` jobs under it."""
@@ -67,7 +69,7 @@ class Life:
         tips = self._store.tips(queue, [each.db_id for each in claimed])
         for each, tip in zip(claimed, tips, strict=True):
             if tip is None or not each.is_ours:
-                adopted = self._adoption.adopt(queue, token, each)
+                adopted = await self._adoption.adopt(queue, token, each)
                 calls += adopted.calls
                 if adopted.tip is None:
                     continue

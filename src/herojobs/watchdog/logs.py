@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from herojobs.live.admin import publish_log
 from herojobs.live.call import Call
-from herojobs.live.calls import publish_log
 from herojobs.settings import Settings
 from herojobs.store.base import Store
 from herojobs.watchdog.runs import Run

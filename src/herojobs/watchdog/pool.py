@@ -196,7 +196,7 @@ class Pool:
         if run.kill_at:
             if now >= run.kill_at:
                 child.kill(run)
-        elif run.why == "cancel" or now >= run.deadline:
+        elif run.why == "cancel" or (run.deadline and now >= run.deadline):
             self._interrupt(child, run, run.why or "timeout")
 
     def _interrupt(self, child: Child, run: Run, why: str) -> None:
@@ -248,7 +248,7 @@ class Pool:
             elif isinstance(message, Elsewhere):
                 self._move(child, message)
             elif isinstance(message, Ready):
-                child.ready = True
+                child.become_ready()
                 if self._unfit and not self._unfit.done():
                     self._unfit.set_result(None)
             elif isinstance(message, Unfit):

@@ -14,7 +14,8 @@ import time
 from herojobs import job as jobs
 from herojobs.errors import JobNotFound
 from herojobs.job import JobStatus, now_ms
-from herojobs.live import calls
+from herojobs.live.admin import counts
+from herojobs.live.recovery import Requeue, requeue
 from herojobs.live.redis import AsyncRedis
 from herojobs.names import Queue
 from herojobs.settings import Settings
@@ -73,8 +74,8 @@ class Reconciler:
             open_ids = self._index.open_ids(queue, fresh=False)
             if not open_ids:
                 continue
-            counts = await self._redis.run(calls.counts(queue))
-            if deep or counts.total < len(open_ids):
+            present = await self._redis.run(counts(queue))
+            if deep or present.total < len(open_ids):
                 brought += await self._bring_back(queue, open_ids)
         if brought:
             log.warning("reconciliation: %d jobs that Redis had lost are back", brought)
@@ -88,14 +89,14 @@ class Reconciler:
             entries = self._entries(queue, missing[start : start + AT_ONCE])
             if not entries:
                 continue
-            answer = await self._redis.run(calls.requeue(queue, entries))
+            answer = await self._redis.run(requeue(queue, entries))
             for number, data in answer.over:
                 self._settle(queue, number, data)
             brought += len(answer.queued)
             self._turns.heat(queue)
         return brought
 
-    def _entries(self, queue: Queue, numbers: list[int]) -> list[calls.Requeue]:
+    def _entries(self, queue: Queue, numbers: list[int]) -> list[Requeue]:
         """Return what to put back of jobs that Redis doesn't have; looked at afresh, as they may have ended since."""
         entries = []
         now = now_ms()
@@ -114,7 +115,7 @@ class Reconciler:
                 if self._store.put_many(queue, [Put(number, data, position)])[0] is None:
                     continue
             data = jobs.encode(job)
-            entries.append(calls.Requeue(number, data, job.attempts, job.time_scheduled * 1000, job.priority))
+            entries.append(Requeue(number, data, job.attempts, job.time_scheduled * 1000, job.priority))
         return entries
 
     def _missing_for_long(self, queue: Queue, number: int) -> bool:

@@ -94,10 +94,7 @@ class WatchDog:
         self._thread = threading.Thread(target=live, name="herojobs-watchdog")
         self._thread.start()
         ready.wait()
-        if self._error is not None:
-            self._thread.join()
-            self._thread = None
-            raise self._error
+        self._raise_error()
 
     def stop(self, *, hurry: bool = False) -> None:
         """Stop: no new jobs; running ones get `stop_timeout` seconds, then go back to their queues.
@@ -113,7 +110,13 @@ class WatchDog:
                 loop.call_soon_threadsafe(self._ask_to_stop, hurry)
         thread.join()
         self._thread = None
+        self._raise_error()
+
+    def _raise_error(self) -> None:
         if self._error is not None:
+            if self._thread is not None:
+                self._thread.join()
+                self._thread = None
             raise self._error
 
     def run(self, on_ready: Callable[[], None] = lambda: None) -> None:

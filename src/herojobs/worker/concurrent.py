@@ -154,9 +154,14 @@ class ConcurrentWorker:
 
     def _cancel(self, order: Interrupt) -> None:
         task = self._tasks.get(order.number)
-        if task is not None:
-            self._contexts[order.number].interrupt(order.why)
-            task.cancel()
+        if task is None:
+            return
+        context = self._contexts.get(order.number)
+        if context is None:  # a task cancelled before its first step would end without a word
+            self._loop.call_soon(self._cancel, order)
+            return
+        context.interrupt(order.why)
+        task.cancel()
 
     def _running(self) -> int:
         """Return the number of the run whose code holds the event loop right now, 0 if none does."""

@@ -22,4 +22,4 @@ CREATE TABLE IF NOT EXISTS job (
 CREATE INDEX IF NOT EXISTS job_by_time ON job (created);
 CREATE INDEX IF NOT EXISTS job_by_status ON job (queue, status);
 
-CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (params, result, error, content = '', contentless_delete = 1);
+CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (params, result, error);
