@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+from herojobs.errors import EmbeddedRedisError, RedisUnavailable
 from herojobs.live import embedded
 from herojobs.live.redis import AsyncRedis, BlockingRedis
 from herojobs.live.transport import run_sync
@@ -27,7 +28,10 @@ def connect_blocking(settings: Settings) -> BlockingRedis:
         redis = BlockingRedis(
             embedded.url(settings.home), cluster=settings.cluster, revive=partial(embedded.start, settings.home)
         )
-    run_sync(redis.connect())
+    try:
+        run_sync(redis.connect())
+    except RedisUnavailable as e:
+        raise _first(e) from None
     return redis
 
 
@@ -38,5 +42,13 @@ async def connect_async(settings: Settings) -> AsyncRedis:
     else:
         url = await asyncio.to_thread(embedded.url, settings.home)
         redis = AsyncRedis(url, cluster=settings.cluster, revive=partial(embedded.start, settings.home))
-    await redis.connect()
+    try:
+        await redis.connect()
+    except RedisUnavailable as e:
+        raise _first(e) from None
     return redis
+
+
+def _first(error: RedisUnavailable) -> EmbeddedRedisError | RedisUnavailable:
+    """Return the error of a first connect: that our own server can't be started is told as that."""
+    return error.__cause__ if isinstance(error.__cause__, EmbeddedRedisError) else error

