@@ -46,13 +46,13 @@ def unreachable(address: str, error: BaseException) -> RedisUnavailable:
         return RedisUnavailable(str(error))
     if isinstance(error, BusyLoadingError):
         problem = "is still loading its data; try again shortly"
+    elif "NOAUTH" in text or "Authentication required" in text:
+        problem = "wants a password; put it into the address, redis://:password@host"
     elif isinstance(error, (AuthenticationError, AuthorizationError)):
         problem = f"refuses the login ({text}); check user and password in its address"
-    elif "NOAUTH" in text:
-        problem = "wants a password; put it into the address, redis://:password@host"
     elif isinstance(error, (RedisTimeout, TimeoutError)):
         problem = f"didn't answer within {TIMEOUT:g} s"
-    elif "refused" in text:
+    elif "refused" in text or "Error 111 " in text or "Error 61 " in text:  # Linux, macOS
         problem = "refuses connections: no server is listening there"
     elif "No such file" in text or "Error 2 " in text:
         problem = "isn't there: no such socket"
