@@ -154,7 +154,7 @@ def test_a_script_is_async_if_all_its_actions_are() -> None:
         ("do.fail how:key", "KeyError: 'box'"),
         ("do.fail how:other", "ValueError"),
         ("do.fail_later", "too late"),
-        ("do.give what:odd", "TypeError: it returned a object, which is neither text nor JSON"),
+        ("do.give what:odd", "its result, of type object, is neither text nor JSON"),
     ],
 )
 async def test_the_first_failing_action_ends_the_script(action_text: str, message: str) -> None:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from herojobs.heroscript import HeroScriptError, Params, PlayBook, Registry, check
+from herojobs.heroscript import BadValue, HeroScriptError, Money, Params, PlayBook, Registry, Size, check
+from herojobs.heroscript.converters import converter_for
+from herojobs.heroscript.getters import Getters
 
 # Texts made of what means something in the language, so that they come close to every rule.
 NAMES = ["!!a.b ", "!x ", "!!!!w.w", "k:", "key: ", "id:", "cid:x", "a", "word", "é", "1"]
@@ -39,6 +46,16 @@ SPACES = [" ", "  ", "\t", "\u00a0", "\n", "\n\n", "\n    ", "\n  ", "\n\t", "\r
 PIECES = st.sampled_from([*NAMES, *QUOTES, *MARKS, *SPACES])
 SCRIPTS = st.lists(PIECES, max_size=40).map("".join)
 VALUES = st.text(st.sampled_from("ab' \"\\\n\t,:[]{}/<>BRn!#1é-"), max_size=24)
+
+
+@dataclass
+class Inner:
+    a: str
+    b: int = 1
+
+
+class Label(msgspec.Struct):
+    a: str
 
 
 def facts(playbook: PlayBook) -> list[dict[str, Any]]:
@@ -141,6 +158,38 @@ def test_checking_collects_what_parsing_raises_first(text: str) -> None:
     else:
         playbook = PlayBook.parse(text, strict=True)
         assert bool(playbook.actions) or [error.code for error in errors] == ["no_actions"]
+
+
+ANNOTATIONS = [
+    *(str, int, float, bool, Decimal, Money, Size, datetime, date, timedelta, Path, list, dict, Any),
+    *(list[int], set[float], tuple[int, str], dict[str, int], Literal["a", 1], int | None, int | str, Inner, Label),
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.one_of(VALUES, st.text(max_size=12), st.from_regex(r"[-+$%]?[0-9.,:/kMGBsmhd {}\"]{0,12}", fullmatch=True)))
+@example("0000-00-00 00:00:00")
+@example("1e9999")
+@example("9" * 5000)
+@example("~nobody/x")
+@example("{" * 2000)
+@example("[" * 100_000)
+@example('{"a":' * 100_000)
+@example("a\0b")
+def test_a_text_becomes_a_value_or_is_refused(text: str) -> None:
+    for annotation in ANNOTATIONS:
+        with contextlib.suppress(BadValue):
+            converter_for(annotation).convert(text, None)
+    params = Params()
+    params.set("x", text)
+    for name in dir(Getters):
+        if (
+            name.startswith("get_")
+            and not name.endswith(("_default", "_create", "_true", "_false", "_check", "_hashmap"))
+            and "_arg" not in name
+        ):
+            with contextlib.suppress(HeroScriptError):
+                getattr(params, name)("x")
 
 
 HARD = {

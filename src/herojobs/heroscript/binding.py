@@ -191,8 +191,8 @@ class Binder(Injected):
         values = []
         params = action.params
         for number, arg in enumerate(params.args):
-            position = params.arg_positions[number] if params.arg_positions else -1
-            quoted = action.source is not None and action.source.text[position] in "'\""
+            position = params.arg_positions[number] if number < len(params.arg_positions) else -1
+            quoted = position >= 0 and action.source is not None and action.source.text[position] in "'\""
             flag = None if quoted else handler.keys.get(name_fix(arg))
             if flag is not None and flag.converter.flag and flag.name not in given:
                 fixed[flag.name] = True

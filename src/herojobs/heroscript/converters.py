@@ -196,7 +196,7 @@ def _mapping(args: tuple[Any, ...]) -> Converter:
         if text.lstrip().startswith("{"):
             try:
                 return msgspec.json.decode(text, type=kind)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, RecursionError) as error:
                 raise BadValue(f"{accepted} ({error})") from None
         try:
             table = Params.parse(text).table
@@ -217,7 +217,7 @@ def _struct(kind: Any) -> Converter:
         if text.lstrip().startswith("{"):
             try:
                 return msgspec.json.decode(text, type=kind)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, RecursionError) as error:
                 raise BadValue(f"{accepted} ({error})") from None
         try:
             return Params.parse(text).decode(kind)

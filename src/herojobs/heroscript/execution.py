@@ -23,7 +23,7 @@ from herojobs.heroscript.registry import Registry
 def _other_json(value: object) -> str:
     if isinstance(value, os.PathLike):
         return str(value)
-    raise TypeError(f"it returned a {type(value).__name__}, which is neither text nor JSON")
+    raise ActionError(f"its result, of type {type(value).__name__}, is neither text nor JSON")
 
 
 _json = msgspec.json.Encoder(enc_hook=_other_json)

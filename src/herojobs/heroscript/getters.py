@@ -72,9 +72,13 @@ def _each_int(kind: str) -> Callable[[Param], list[int]]:
 
 def _path(text: str) -> Path:
     path = values.to_path(text)
-    if not path.exists():
-        raise BadValue("a path that exists")
-    return path
+    try:
+        if path.exists():
+            return path
+    except (OSError, ValueError):
+        # Too long for a name, or a zero byte in it.
+        pass
+    raise BadValue("a path that exists")
 
 
 def _path_create(text: str) -> Path:
@@ -86,13 +90,15 @@ def _path_create(text: str) -> Path:
             raise BadValue("a folder that can be made") from None
     except OSError as error:
         raise BadValue(f"a folder that can be made ({error.strerror})") from None
+    except ValueError:
+        raise BadValue("a folder that can be made") from None
     return path
 
 
 def _json(param: Param) -> Any:
     try:
         return msgspec.json.decode(param.value)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         # A plain list in brackets keeps only those quotes that it needs.
         if param.items is not None and param.value.startswith("["):
             return list(param.items)

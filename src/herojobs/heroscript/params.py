@@ -73,6 +73,8 @@ class Param:
 class Params(Getters):
     """Named values in order, and positional values.
 
+    Parsing, writing and structs are modules that build on this one, so the methods for them import them when called.
+
     Attributes:
         table: the params by fixed key, in order.
         args: the positional values, in order, duplicates included.

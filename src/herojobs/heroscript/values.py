@@ -269,8 +269,9 @@ def to_money(text: str) -> Money:
     found = _MONEY.fullmatch(text.strip().upper())
     if found is None or (found[1] and found[4]):
         raise BadValue("an amount of money, like 10.5 USD, $5 or 20k EUR")
-    amount = Decimal(found[2].replace(",", "").replace("_", ""))
-    amount *= {"K": 1000, "M": 1_000_000}.get(found[3] or "", 1)
+    # An exponent is exact, a product would be rounded.
+    power = {"K": "E3", "M": "E6"}.get(found[3] or "", "")
+    amount = Decimal(f"{Decimal(found[2].replace(',', '').replace('_', '') + power):f}")
     code = found[1] or found[4] or "USD"
     return Money(amount, _SIGNS.get(code, code))
 
