@@ -1,19 +1,61 @@
 //! Compiled scripts, least recently used ones given up first.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rhai::AST;
 
-/// A script that parsed: its text (errors show the line) and what the engine runs.
-pub struct Compiled {
-    pub name: String,
-    pub text: String,
+/// What the engine runs.
+pub struct Code {
     pub ast: AST,
     #[cfg(feature = "grain")]
     pub program: Option<rhai::grain::SharedProgram>,
-    /// Bytes that it holds, as metered while it was compiled.
+}
+
+/// Copies of a script kept for runs at the same time.
+const MAX_SPARES: usize = 7;
+
+/// A script that parsed: its text (errors show the line) and its code.
+pub struct Compiled {
+    pub name: String,
+    pub text: String,
+    pub code: Code,
+    busy: AtomicBool,
+    spares: Mutex<Vec<Code>>,
+    /// Bytes that it holds, as metered while it was compiled; spare copies are not counted.
     pub bytes: usize,
+}
+
+impl Compiled {
+    pub fn new(name: String, text: String, code: Code, bytes: usize) -> Self {
+        Self { name, text, code, busy: AtomicBool::new(false), spares: Mutex::default(), bytes }
+    }
+
+    /// Lends the code out. Threads that run the same code slow each other down, for every constant and
+    /// name in it has a reference count that both write to; so each gets a copy of its own, made by
+    /// `again` at the first time.
+    pub fn lend<T>(&self, again: impl FnOnce() -> Option<Code>, call: impl FnOnce(&Code) -> T) -> T {
+        struct Lent<'a>(&'a AtomicBool);
+        impl Drop for Lent<'_> {
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Release);
+            }
+        }
+        if self.busy.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            let _lent = Lent(&self.busy);
+            return call(&self.code);
+        }
+        let spares = || self.spares.lock().unwrap_or_else(PoisonError::into_inner);
+        let spare = spares().pop();
+        let Some(code) = spare.or_else(again) else { return call(&self.code) };
+        let result = call(&code);
+        let mut spares = spares();
+        if spares.len() < MAX_SPARES {
+            spares.push(code);
+        }
+        result
+    }
 }
 
 struct Entry {
@@ -101,14 +143,29 @@ mod tests {
     use super::*;
 
     fn compiled(text: &str, bytes: usize) -> Arc<Compiled> {
-        Arc::new(Compiled {
-            name: "script".into(),
-            text: text.into(),
+        let code = Code {
             ast: AST::empty(),
             #[cfg(feature = "grain")]
             program: None,
-            bytes,
-        })
+        };
+        Arc::new(Compiled::new("script".into(), text.into(), code, bytes))
+    }
+
+    #[test]
+    fn code_is_lent_to_one_at_a_time_and_copies_are_kept() {
+        let script = compiled("a", 1);
+        let mut made = 0;
+        let mut copy = || {
+            made += 1;
+            Arc::into_inner(compiled("a", 1)).map(|script| script.code)
+        };
+        for _ in 0..3 {
+            script.lend(
+                || unreachable!("the first is free"),
+                |first| script.lend(&mut copy, |second| assert!(!std::ptr::eq(first, second))),
+            );
+        }
+        assert_eq!(made, 1);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! in a value something can't, is worked out only when it can't.
 
 use std::ops::{Range, RangeInclusive};
-use std::str::FromStr;
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -228,7 +227,6 @@ fn inward(value: &Bound<'_, PyAny>, depth: usize) -> Converted<Dynamic> {
 
 #[cold]
 fn rare_inward(value: &Bound<'_, PyAny>) -> Converted<Dynamic> {
-    let py = value.py();
     if let Ok(bytes) = value.cast::<PyByteArray>() {
         return Ok(Dynamic::from_blob(bytes.to_vec()));
     }
@@ -239,11 +237,10 @@ fn rare_inward(value: &Bound<'_, PyAny>) -> Converted<Dynamic> {
     if is_a(value, &DECIMAL, "decimal", "Decimal")? {
         let text = value.str()?.to_string();
         // Exactly, or not at all: Rhai's decimals have 28 digits, Python's have any number of them.
-        let exact = Decimal::from_str_exact(&text);
-        let number = exact.or_else(|_| Decimal::from_scientific(&text).and_then(|it| same_digits(it, value)));
-        return match number {
-            Ok(number) => Ok(Dynamic::from_decimal(number)),
-            Err(_) => Err(ConvertError::new(
+        let written = Decimal::from_str_exact(&text).or_else(|_| Decimal::from_scientific(&text));
+        return match written.ok().filter(|number| same_number(*number, value)) {
+            Some(number) => Ok(Dynamic::from_decimal(number)),
+            None => Err(ConvertError::new(
                 Kind::Overflow,
                 format!("the Decimal {text} isn't one of Rhai's (28 digits, finite)"),
             )),
@@ -277,7 +274,6 @@ fn rare_inward(value: &Bound<'_, PyAny>) -> Converted<Dynamic> {
         return Ok(Dynamic::from(callable_pointer(value)?));
     }
     let name = value.get_type().fully_qualified_name()?;
-    let _ = py;
     Err(ConvertError::new(Kind::Type, format!("a value of type {name} has no form in Rhai")))
 }
 
@@ -285,13 +281,8 @@ fn range_error() -> ConvertError {
     ConvertError::new(Kind::Value, "only a range with step 1 and 64-bit ends has a form in Rhai")
 }
 
-fn same_digits(number: Decimal, value: &Bound<'_, PyAny>) -> rust_decimal::Result<Decimal> {
-    let back = number.into_pyobject(value.py()).and_then(|back| back.eq(value));
-    if back.unwrap_or(false) {
-        Ok(number)
-    } else {
-        Decimal::from_str("")
-    }
+fn same_number(number: Decimal, value: &Bound<'_, PyAny>) -> bool {
+    number.into_pyobject(value.py()).and_then(|back| back.eq(value)).unwrap_or(false)
 }
 
 static DECIMAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();

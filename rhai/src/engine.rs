@@ -10,7 +10,7 @@ use pyo3::types::{PyDict, PyList, PySequence};
 use rhai::{Engine, EvalAltResult, OptimizationLevel, Position};
 
 use crate::builtins;
-use crate::cache::{Cache, Compiled};
+use crate::cache::{Cache, Code, Compiled};
 use crate::convert::to_rhai;
 use crate::errors;
 use crate::function;
@@ -43,21 +43,30 @@ pub fn compile(
         return Err(EvalAltResult::ErrorDataTooLarge(told, Position::NONE));
     }
     let before = local::memory_left();
-    let mut ast = engine.compile(&text)?;
+    let code = code_of(engine, name, &text, bytecode)?;
+    let bytes = usize::try_from(before - local::memory_left()).unwrap_or(0) + 2 * text.len();
+    Ok(Compiled::new(name.to_owned(), text, code, bytes))
+}
+
+fn code_of(engine: &Engine, name: &str, text: &str, bytecode: bool) -> Result<Code, EvalAltResult> {
+    let mut ast = engine.compile(text)?;
     ast.set_source(name);
     #[cfg(feature = "grain")]
     let program = bytecode.then(|| rhai::grain::Compiler::new().compile(&ast).into_shared());
     #[cfg(not(feature = "grain"))]
     let _ = bytecode;
-    let bytes = usize::try_from(before - local::memory_left()).unwrap_or(0) + 2 * text.len();
-    Ok(Compiled {
-        name: name.to_owned(),
-        text,
+    Ok(Code {
         ast,
         #[cfg(feature = "grain")]
         program,
-        bytes,
     })
+}
+
+impl EngineCore {
+    /// A copy of a script's code that shares nothing with it.
+    pub fn again(&self, script: &Compiled) -> Option<Code> {
+        code_of(&self.rhai, &script.name, &script.text, self.bytecode).ok()
+    }
 }
 
 /// A script that parsed, to be run any number of times, on any thread.
@@ -83,7 +92,7 @@ impl Script {
     /// Signatures of the functions that the script defines.
     #[getter]
     fn functions(&self) -> Vec<String> {
-        let functions = self.compiled.ast.iter_functions();
+        let functions = self.compiled.code.ast.iter_functions();
         let mut told: Vec<String> = functions
             .filter(|function| !function.name.starts_with("anon$"))
             .map(|function| format!("{}({})", function.name, function.params.join(", ")))
@@ -125,14 +134,12 @@ impl RhaiEngine {
                 Ok(compiled)
             }
             Err(error) => {
-                let script = Compiled {
-                    name: name.to_owned(),
-                    text: text.to_owned(),
+                let nothing = Code {
                     ast: rhai::AST::empty(),
                     #[cfg(feature = "grain")]
                     program: None,
-                    bytes: 0,
                 };
+                let script = Compiled::new(name.to_owned(), text.to_owned(), nothing, 0);
                 Err(errors::parsing(py, core, &script, error))
             }
         }

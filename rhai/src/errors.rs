@@ -133,7 +133,8 @@ fn hint(told: &Told, core: &EngineCore, script: &Compiled, scope: Option<&Scope>
     let missing = told.message.split_once(": ")?.1;
     match told.kind {
         "variable_not_found" => {
-            let params = script.ast.iter_functions().flat_map(|function| function.params).collect::<Vec<_>>();
+            let params =
+                script.code.ast.iter_functions().flat_map(|function| function.params).collect::<Vec<_>>();
             let in_scope = scope.into_iter().flat_map(|scope| scope.iter_raw().map(|(name, ..)| name));
             let names = declared(&script.text).into_iter().chain(params).chain(in_scope);
             did_you_mean(&nearest(missing, names))
@@ -144,7 +145,7 @@ fn hint(told: &Told, core: &EngineCore, script: &Compiled, scope: Option<&Scope>
             let known = || core.python.iter().chain(standard());
             let mut same: Vec<String> =
                 known().filter(|info| info.name == name).map(|info| info.signature()).collect();
-            let own = script.ast.iter_functions().collect::<Vec<_>>();
+            let own = script.code.ast.iter_functions().collect::<Vec<_>>();
             same.extend(
                 own.iter().filter(|f| f.name == name).map(|f| format!("{}({})", f.name, f.params.join(", "))),
             );

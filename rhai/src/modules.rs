@@ -105,7 +105,7 @@ impl ModuleResolver for Resolver {
             imports.chain.push(path.to_owned());
         }
         let module = self.0.compile(engine, path, &file, pos).and_then(|compiled| {
-            Module::eval_ast_as_new(Scope::new(), &compiled.ast, engine).map_err(|error| {
+            Module::eval_ast_as_new(Scope::new(), &compiled.code.ast, engine).map_err(|error| {
                 // What ends a run must not be caught by the script that imports.
                 if error.is_system_exception() && !matches!(*error, EvalAltResult::ErrorParsing(..)) {
                     return error;

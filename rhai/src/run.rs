@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rhai::{Dynamic, EvalAltResult, Scope};
 
-use crate::cache::Compiled;
+use crate::cache::{Code, Compiled};
 use crate::convert::to_python;
 use crate::engine::EngineCore;
 use crate::errors;
@@ -108,19 +108,25 @@ impl Run {
             let when = Instant::now().checked_add(Duration::try_from_secs_f64(seconds).ok()?)?;
             Some(timer::stop_at(when, state))
         });
-        let _guard = local::enter(state, engine.limits.memory as i64);
+        state.script.lend(|| engine.again(&state.script), |code| self.run_code(code, scope, call))
+    }
+
+    fn run_code(&self, code: &Code, scope: &mut Scope<'static>, call: Call) -> Outcome {
+        let state = &self.state;
+        let rhai = &state.engine.rhai;
+        let _guard = local::enter(state, state.engine.limits.memory as i64);
         catch_unwind(AssertUnwindSafe(|| {
             if state.ended() {
                 return Err(state.terminated());
             }
             if let Some((name, args)) = call {
-                return engine.rhai.call_fn(scope, &state.script.ast, name, args);
+                return rhai.call_fn(scope, &code.ast, name, args);
             }
             #[cfg(feature = "grain")]
-            if let Some(program) = &state.script.program {
-                return rhai::grain::Vm::new(&engine.rhai).eval_with_callbacks(scope, program);
+            if let Some(program) = &code.program {
+                return rhai::grain::Vm::new(rhai).eval_with_callbacks(scope, program);
             }
-            engine.rhai.eval_ast_with_scope(scope, &state.script.ast)
+            rhai.eval_ast_with_scope(scope, &code.ast)
         }))
     }
 
