@@ -19,7 +19,7 @@ test: .venv/dev.stamp rhai ## install, lint, type-check, run all tests
 	$(PY) -m pytest -n 4 --dist worksteal
 
 bench: .venv/dev.stamp rhai ## measure HeroJobs' own speed
-	$(PY) -m benchmarks.run
+	$(PY) -m benchmarks.speed
 
 docs: .venv/dev.stamp ## build the reference pages that are made from the code
 	$(PY) docs/build.py

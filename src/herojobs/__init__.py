@@ -9,22 +9,30 @@ with WatchDog(workers=2), HeroJobs() as hero:
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from herojobs.client import AsyncHeroJobs, HeroJobs
 from herojobs.job import Job, JobStatus, ParamsType, Reason
 
 if TYPE_CHECKING:
+    from herojobs.client import AsyncHeroJobs, HeroJobs
+    from herojobs.watchdog.inline import InlineWatchDog
     from herojobs.watchdog.watchdog import WatchDog
 
 __version__ = "0.1.0"
 
-__all__ = ["AsyncHeroJobs", "HeroJobs", "Job", "JobStatus", "ParamsType", "Reason", "WatchDog"]
+__all__ = ["AsyncHeroJobs", "HeroJobs", "InlineWatchDog", "Job", "JobStatus", "ParamsType", "Reason", "WatchDog"]
+
+_LATER = {
+    "HeroJobs": "herojobs.client",
+    "AsyncHeroJobs": "herojobs.client",
+    "WatchDog": "herojobs.watchdog.watchdog",
+    "InlineWatchDog": "herojobs.watchdog.inline",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "WatchDog":  # loaded when it is used: a program that only submits needs nothing of it
-        from herojobs.watchdog.watchdog import WatchDog
-
-        return WatchDog
+    # Loaded when they are used: redis-py takes a while to import, and workers never need it.
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module 'herojobs' has no attribute {name!r}")

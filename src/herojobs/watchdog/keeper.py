@@ -69,15 +69,20 @@ class Leases:
 
 
 class Ears:
-    """Hears what clients tell WatchDogs: that a job shall be cancelled."""
+    """Hears what WatchDogs are told: that a job shall be cancelled, that there is a new queue."""
 
-    def __init__(self, redis: AsyncRedis, cycle: Cycle) -> None:
+    def __init__(self, redis: AsyncRedis, cycle: Cycle, turns: Turns) -> None:
         self._redis = redis
         self._cycle = cycle
+        self._turns = turns
 
     async def step(self) -> None:
         """Listen until the connection fails."""
         async for control in self._redis.controls():
+            if control.what == "queue":
+                self._turns.heat(control.queue)
+                self._cycle.wake()
+                continue
             for run in self._cycle.pool.runs():
                 if run.id == control.id and run.queue == control.queue:
                     self._cycle.pool.cancel(run)

@@ -171,7 +171,7 @@ class WatchDog:
                 loop.create_task(cycle.run()),
                 loop.create_task(reconciler.run()),
                 loop.create_task(every(settings.lease / 3, Leases(redis, cycle, settings).step)),
-                loop.create_task(every(LOOK, Ears(redis, cycle).step)),
+                loop.create_task(every(LOOK, Ears(redis, cycle, turns).step)),
                 loop.create_task(every(0, Alarm(redis, cycle, turns).step)),
                 loop.create_task(every(LOOK, Lookout(redis, cycle, turns, reconciler.soon).step)),
             ]
@@ -209,6 +209,9 @@ class WatchDog:
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    """Cancel tasks until they end: a cancellation that comes in the middle of I/O can get lost in a library."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=0.05)

@@ -83,9 +83,12 @@ local function enqueue(id, due, priority)
   end
 end
 
--- Notes the queue in the set of all. In a cluster (names in braces) that lies elsewhere and is kept by the caller.
+-- Notes the queue in the set of all, and tells the WatchDogs of a new one, whose wake-ups nobody waits for yet.
+-- In a cluster (names in braces) the set lies elsewhere and is kept by the caller.
 local function know()
-  if string.byte(q) ~= 123 then call('SADD', 'herotopics', q) end
+  if string.byte(q) ~= 123 and call('SADD', 'herotopics', q) == 1 then
+    call('PUBLISH', 'herocontrol:' .. q, '{"id":0,"what":"queue"}')
+  end
 end
 
 -- Whether a foreign program put another job under this id and queued it: it set field `job` alone, so our `sum`

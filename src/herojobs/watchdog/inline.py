@@ -1,0 +1,119 @@
+"""A WatchDog without processes, for tests: runs jobs in the calling process, when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from herojobs.frames import Over
+from herojobs.job import now_ms
+from herojobs.live.connect import connect_blocking
+from herojobs.live.transport import run_sync
+from herojobs.names import Queue
+from herojobs.outcome import Done, Failed, Outcome, OutOfMemory
+from herojobs.processors.base import JobContext
+from herojobs.processors.kinds import Processors
+from herojobs.settings import Settings, load
+from herojobs.store import JobStore, Position, Put
+from herojobs.watchdog.life import Life
+from herojobs.watchdog.logs import JobLogs
+from herojobs.watchdog.runs import Run
+from herojobs.worker.run import micros_since, over, over_by
+
+AT_ONCE = 50
+
+
+class InlineWatchDog:
+    """Runs waiting jobs one after another in this thread; everything else is as with a `WatchDog`.
+
+        hero.submit("!!parcel.pack name:box", circle_id="test")
+        assert InlineWatchDog(actors=["myapp.actors"]).run_pending() == 1
+
+    A breakpoint or a mock in an actor works. Timeouts aren't enforced, and a job that ends the process ends yours.
+
+    Args:
+        settings: all settings; read from the environment and the home folder if not given.
+        overrides: any setting by its name, see `herojobs.settings.Settings`.
+
+    Raises:
+        SettingsError: a setting is wrong.
+        WorkerError: the actors can't be loaded.
+    """
+
+    def __init__(self, *, settings: Settings | None = None, **overrides: Any) -> None:
+        self.settings = load(base=settings, **overrides)
+        self._redis = connect_blocking(self.settings)
+        self._store = JobStore(self.settings)
+        self._processors = Processors(self.settings)
+        self._processors.get("heroscript")
+        self._logs = JobLogs(self._store, self.settings)
+        self._life = Life(self._store, self.settings, self._redis, f"inline-{now_ms()}", self._write)
+
+    def run_pending(self) -> int:
+        """Run all jobs that wait now, and those that they submit; return how many ran.
+
+        Raises:
+            RedisUnavailable: Redis can't be reached.
+        """
+        return run_sync(self._run_pending())
+
+    def close(self) -> None:
+        """Close connections and databases."""
+        run_sync(self._redis.close())
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def _run_pending(self) -> int:
+        total = 0
+        while True:
+            ran = 0
+            for queue in await self._redis.find_queues():
+                token, call = self._life.claim(queue, AT_ONCE)
+                claimed = await self._redis.run(call)
+                runs, calls = await self._life.accept(queue, token, claimed.jobs)
+                for run in runs:
+                    run.outcome = self._run(run)
+                calls += await self._life.end(runs)
+                await self._redis.run_many(calls)
+                ran += len(runs)
+            total += ran
+            if not ran:
+                return total
+
+    def _run(self, run: Run) -> Outcome:
+        began = time.perf_counter_ns()
+        output: list[str] = []
+        context = JobContext(run.job, run.ref, output.append)
+        try:
+            processor = self._processors.get(run.job.params_type)
+            concurrent = processor.concurrent
+            if concurrent is None:
+                concurrent = processor.is_concurrent(run.job)
+            if concurrent:
+                result = asyncio.run(processor.run_async(run.job, context))
+            else:
+                result = processor.run(run.job, context)
+            message = over(run.number, result, micros_since(began), self.settings)
+        except Exception as e:
+            message = over_by(run.number, run.job, e, micros_since(began), self.settings)
+        run.took = message.took
+        run_sync(self._redis.run_many(self._logs.write([(run, text) for text in output])))
+        return _outcome(message)
+
+    async def _write(self, queue: Queue, puts: list[Put]) -> list[Position | None]:
+        return self._store.put_many(queue, puts)
+
+
+def _outcome(message: Over) -> Outcome:
+    if message.how == "done":
+        return Done(message.text)
+    return OutOfMemory(message.text) if message.how == "oom" else Failed(message.text, message.partial)
