@@ -72,6 +72,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     heroscript_include_root: str = ""
     """Folder that `!!play.include` may read from. Empty: includes are refused."""
 
+    rhai_functions: tuple[str, ...] = ()
+    """Modules whose functions Rhai scripts may call, as importable names: those in the module's dict
+    `rhai_functions` by the names it gives (`name` or `namespace::name`), else all its public functions."""
+
+    rhai_modules: dict[str, str] = {}
+    """Folders that Rhai's `import` reads from, by circle; `*` is for all other circles. A circle without one can't
+    import."""
+
+    rhai_memory: Annotated[int, Meta(ge=1, le=1_000_000)] = 256
+    """Megabytes that one run of a Rhai script may hold. A script that passes it ends with reason oom."""
+
+    rhai_env: tuple[str, ...] = ()
+    """Environment variables that a Rhai script's `env(name)` may read."""
+
     lease: Annotated[float, Meta(ge=1, le=3600)] = 15.0
     """Seconds after which a job whose WatchDog has vanished is taken over by another. Too short: a
     WatchDog that is merely slow loses its jobs, which then start a second time."""

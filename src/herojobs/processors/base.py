@@ -54,7 +54,7 @@ class JobContext:
     def __init__(self, job: Job, ref: str, write: Callable[[str], None]) -> None:
         self.job = job
         self.ref = ref
-        self.on_interrupt: Callable[[str], None] | None = None
+        self.on_interrupt: Callable[[str], object] | None = None
         self._write = write
         self.interrupted_by = ""
 

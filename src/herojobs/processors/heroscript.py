@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from herojobs.client import HeroJobs
 from herojobs.errors import WorkerError
 from herojobs.heroscript import BoundScript, HeroScriptError, Registry, ScriptCache
 from herojobs.job import Job
@@ -13,6 +13,9 @@ from herojobs.processors.base import JobContext, JobFailed
 from herojobs.processors.job_actor import JobActor
 from herojobs.processors.script_context import ScriptContext
 from herojobs.settings import Settings
+
+if TYPE_CHECKING:
+    from herojobs.client import HeroJobs
 
 
 class HeroScriptProcessor:
@@ -29,12 +32,16 @@ class HeroScriptProcessor:
 
     def is_concurrent(self, job: Job) -> bool:
         """Return whether all actions of the script are asynchronous."""
-        return self._bind(job).is_async
+        return self._bind(job, job.params).is_async
 
     def run(self, job: Job, context: JobContext) -> str:
         """Run the script in this thread."""
-        script = self._bind(job)
-        script_context = ScriptContext(context, self._client)
+        return self.run_text(job.params, job, context)
+
+    def run_text(self, text: str, job: Job, context: JobContext) -> str:
+        """Run any script as the given job would run it."""
+        script = self._bind(job, text)
+        script_context = ScriptContext(context, self.client)
         try:
             return script.run(script_context, mark=not script.shareable)
         except HeroScriptError as e:
@@ -42,20 +49,22 @@ class HeroScriptProcessor:
 
     async def run_async(self, job: Job, context: JobContext) -> str:
         """Run the script on the event loop."""
-        script = self._bind(job)
-        script_context = ScriptContext(context, self._client)
+        script = self._bind(job, job.params)
+        script_context = ScriptContext(context, self.client)
         try:
             return await script.run_async(script_context, mark=not script.shareable)
         except HeroScriptError as e:
             raise JobFailed(str(e), e.result) from e.__cause__
 
-    def _client(self) -> HeroJobs:
-        """Return the worker's client, opened when the first script asks for it."""
+    def client(self) -> HeroJobs:
+        """Return the worker's client, opened when the first job asks for it."""
         if self._hero is None:
+            from herojobs.client import HeroJobs  # here: few scripts need one, and it takes a while to import
+
             self._hero = HeroJobs(settings=self._settings)
         return self._hero
 
-    def _bind(self, job: Job) -> BoundScript:
+    def _bind(self, job: Job, text: str) -> BoundScript:
         circle = queue_name_fix(job.circle_id)
         limited = circle if circle in self._settings.circle_actors else None
         cache = self._caches.get(limited)
@@ -63,7 +72,7 @@ class HeroScriptProcessor:
             registry = self._registry.limited(self._settings.circle_actors[limited]) if limited else self._registry
             cache = self._caches[limited] = ScriptCache(registry, include_root=self._root)
         try:
-            return cache.get(job.params)
+            return cache.get(text)
         except HeroScriptError as e:
             raise JobFailed(str(e) + (f" (and {e.further} more)" if e.further else "")) from None
 

@@ -12,10 +12,15 @@ from herojobs.settings import Settings
 
 _BUILT_IN = {
     ParamsType.HEROSCRIPT.value: "herojobs.processors.heroscript:HeroScriptProcessor",
+    ParamsType.RHAISCRIPT.value: "herojobs.processors.rhai:RhaiProcessor",
+}
+
+_EXTRAS = {
+    "herojobs_rhai": "Rhai scripts need the Rhai engine, which isn't installed here: pip install 'herojobs[rhai]'"
+    " (from a checkout: `make rhai`, which needs Rust's cargo)",
 }
 
 _NOT_YET = {
-    ParamsType.RHAISCRIPT.value: "Rhai scripts can't be run by this version of HeroJobs",
     ParamsType.OPENRPC.value: "OpenRPC calls can't be run by this version of HeroJobs",
     ParamsType.AI.value: "AI prompts can't be run by this version of HeroJobs",
 }
@@ -71,7 +76,12 @@ class Processors:
                 found = points[0].load()
             except Exception as e:
                 raise WorkerError(f"the plug-in for jobs of kind {kind!r} doesn't load: {e!r}") from e
-        processor: Processor = found(self._settings)
+        try:
+            processor: Processor = found(self._settings)
+        except ModuleNotFoundError as e:
+            if e.name in _EXTRAS:
+                return Unavailable(_EXTRAS[e.name])
+            raise
         return processor
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from herojobs.client import HeroJobs
 from herojobs.heroscript import Context
 from herojobs.job import Job
 from herojobs.names import Ref
 from herojobs.processors.base import JobContext
+
+if TYPE_CHECKING:
+    from herojobs.client import HeroJobs
 
 
 class ScriptContext(Context):

@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import socket
+import threading
 import time
 from collections import deque
 from types import FrameType
@@ -56,6 +57,7 @@ class ExclusiveWorker:
         self._number = 0  # of the run that may be interrupted, 0 = none
         self._context: JobContext | None = None
         self._sending = False
+        self._wire = threading.Lock()
         self._order: Interrupt | None = None
         self._recalled = False
         self._raised = False
@@ -120,9 +122,14 @@ class ExclusiveWorker:
         return message
 
     def _send(self, message: Message) -> None:
+        if threading.current_thread() is not threading.main_thread():  # output of content that has threads of its own
+            with self._wire:
+                self._data.sendall(frame([message]))
+            return
         self._sending = True  # the handler must neither raise nor send in the middle of a frame
         try:
-            self._data.sendall(frame([message]))
+            with self._wire:
+                self._data.sendall(frame([message]))
         finally:
             self._sending = False
         if self._recalled or self._order is not None:
