@@ -34,8 +34,8 @@ pins: .venv/dev.stamp ## renew the pinned dependencies
 clean: ## remove what was installed and built
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis rhai/target
 
-rhai: .venv/run.stamp
-	@scripts/build-rhai
+rhai: .venv/run.stamp ## build the Rhai engine, where cargo is there
+	@rhai/build.sh $(PY)
 
 .venv/uv.stamp: requirements/uv.txt
 	@scripts/make-venv
