@@ -1,0 +1,5 @@
+"""`python -m herojobs` is the command `herojobs`."""
+
+from herojobs.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""The command `herojobs`, one file a group of commands. Heavy imports stand inside the commands that need them."""

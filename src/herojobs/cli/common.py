@@ -1,0 +1,173 @@
+"""What all commands share: the global options, output, and how errors end the command.
+
+Exit codes: 0 well, or the job is done; 1 the job ended in error; 2 wrong usage or input; 3 not found; 4 Redis or the
+disk is in trouble; 5 the wait timed out; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from herojobs.errors import (
+    EmbeddedRedisError,
+    HeroJobsError,
+    InvalidJob,
+    JobNotFound,
+    RedisUnavailable,
+    WaitTimeout,
+    did_you_mean,
+)
+from herojobs.job import Job
+from herojobs.names import Queue, Ref, queue_name_fix
+from herojobs.settings import Settings, load
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from herojobs.client import HeroJobs
+
+OK, JOB_FAILED, USAGE, NOT_FOUND, TROUBLE, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Reference = Annotated[str, typer.Argument(metavar="REF", help="The job, as circle/topic/id.")]
+Circle = Annotated[str | None, typer.Option("--circle", "-c", help="The circle (tenant).")]
+Topic = Annotated[str | None, typer.Option("--topic", "-t", help="The topic (queue) within the circle.")]
+
+
+@dataclass
+class Options:
+    """The options that stand before the command."""
+
+    home: Path | None = None
+    redis_url: str | None = None
+
+    def settings(self, **overrides: Any) -> Settings:
+        """Return the settings in force."""
+        return load(home=self.home, redis_url=self.redis_url, **overrides)
+
+    def client(self) -> HeroJobs:
+        """Return a client."""
+        from herojobs.client import HeroJobs
+
+        return HeroJobs(settings=self.settings())
+
+
+options = Options()
+"""Set by the callback in `main` before any command runs."""
+
+
+def code_for(error: BaseException) -> int:
+    """Return the exit code that an error ends the command with."""
+    if isinstance(error, JobNotFound):
+        return NOT_FOUND
+    if isinstance(error, WaitTimeout):
+        return TIMED_OUT
+    if isinstance(error, RedisUnavailable | EmbeddedRedisError | OSError):
+        return TROUBLE
+    return USAGE if isinstance(error, HeroJobsError) else TROUBLE
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print an error on stderr and end with a code."""
+    print(f"error: {message}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def console() -> Console:
+    """Return where people read: colours and width of the terminal, plain when there is none."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """Return an empty table with columns."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(title=title, box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, title_justify="left")
+    for column in columns:
+        made.add_column(column, no_wrap=column != columns[-1], overflow="ellipsis")
+    return made
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON; a job's session key is masked."""
+    import msgspec
+
+    data = msgspec.json.encode(masked(value), enc_hook=str)
+    sys.stdout.write(msgspec.json.format(data, indent=2).decode() + "\n")
+
+
+def masked(value: Any) -> Any:
+    """Return a value that can be shown: session keys are hidden, named tuples are objects."""
+    import msgspec
+
+    if isinstance(value, Job):
+        fields: dict[str, Any] = msgspec.to_builtins(value)
+        if fields["sessionkey"]:
+            fields["sessionkey"] = "***"
+        return fields
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: masked(each) for name, each in value._asdict().items()}
+    if isinstance(value, list | tuple):
+        return [masked(each) for each in value]
+    return value
+
+
+def status_text(job: Job) -> str:
+    """Return a job's status in words and colour."""
+    if not job.is_over:
+        return f"[{'yellow' if job.status == 'active' else 'cyan'}]{job.status}[/]"
+    return "[green]done[/]" if job.status == "done" else f"[red]{job.explain_end() or 'error'}[/]"
+
+
+def when(milliseconds: int) -> str:
+    """Return a time as local date and time, empty for 0."""
+    from datetime import datetime
+
+    return datetime.fromtimestamp(milliseconds / 1000).strftime("%Y-%m-%d %H:%M:%S") if milliseconds else ""
+
+
+def checked_ref(hero: HeroJobs, text: str) -> Ref:
+    """Return a reference; if its queue doesn't exist, end with the nearest one that does."""
+    ref = Ref.parse(text)
+    known = hero.queues()
+    if known and not any((each.circle, each.topic) == tuple(ref.queue) for each in known):
+        right = did_you_mean(str(ref.queue), [f"{each.circle}/{each.topic}" for each in known])
+        fail(f"there is no job {ref}: there is no queue {ref.queue}; {right}", NOT_FOUND)
+    return ref
+
+
+def check_names(hero: HeroJobs, circle: str | None, topic: str | None) -> None:
+    """End with the nearest name if a circle or topic that a listing asks for doesn't exist."""
+    known = hero.queues()
+    circles = {each.circle for each in known}
+    fixed = circle and queue_name_fix(circle)
+    if fixed and circles and fixed not in circles:
+        fail(f"there is no circle {fixed!r}; {did_you_mean(fixed, circles)}", NOT_FOUND)
+    topics = {each.topic for each in known if not fixed or each.circle == fixed}
+    wanted = topic and queue_name_fix(topic)
+    if wanted and topics and wanted not in topics:
+        fail(f"there is no topic {wanted!r}; {did_you_mean(wanted, topics)}", NOT_FOUND)
+
+
+def queue_or_path(text: str, settings: Settings) -> Path:
+    """Return the folder of a database named as circle/topic, or by its path."""
+    from herojobs.store import JobStore
+
+    if "/" in text and not text.startswith((".", "/", "~")) and text.count("/") == 1:
+        circle, topic = text.split("/")
+        path = JobStore(settings).path(Queue.of(circle, topic))
+        if path.is_dir():
+            return path
+    path = Path(text).expanduser()
+    if not path.is_dir():
+        raise InvalidJob("database", text, "there is no such queue or folder", "circle/topic, or a path")
+    return path

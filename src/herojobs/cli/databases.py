@@ -1,0 +1,90 @@
+"""`herojobs ourdb ...`: looking after the databases."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import typer
+
+from herojobs.cli import common
+from herojobs.cli.common import Json, options
+from herojobs.errors import InvalidJob, JobNotFound
+from herojobs.ourdb import NotFound, OurDB
+from herojobs.store.jobs import id_of
+
+app = typer.Typer(help="Check, repair, compact and read OurDB databases.", no_args_is_help=True)
+
+Database = Annotated[str, typer.Argument(metavar="CIRCLE/TOPIC|PATH", help="A queue, or a database's folder.")]
+
+
+def _open(name: str) -> OurDB:
+    settings = options.settings()
+    return OurDB(common.queue_or_path(name, settings), sync=settings.sync, id_of=id_of, on_event=print)
+
+
+@app.command()
+def check(name: Database, json: Json = False) -> None:
+    """Read every record and report what is damaged; nothing is changed."""
+    _report(name, repair=False, json=json)
+
+
+@app.command()
+def repair(name: Database, json: Json = False) -> None:
+    """Rebuild what can be rebuilt from the data files, and report."""
+    _report(name, repair=True, json=json)
+
+
+@app.command()
+def compact(name: Database) -> None:
+    """Rewrite the data files without what was deleted."""
+    with _open(name) as db:
+        before = sum(path.stat().st_size for path in db.path.glob("*.db"))
+        db.compact()
+        after = sum(path.stat().st_size for path in db.path.glob("*.db"))
+    print(f"{before:,} bytes before, {after:,} after")
+
+
+@app.command()
+def dump(name: Database) -> None:
+    """Write the dump that other OurDB programs read."""
+    with _open(name) as db:
+        db.export_dump()
+        print(db.path / "lookup_dump.db")
+
+
+@app.command()
+def cat(
+    name: Database,
+    id: Annotated[int, typer.Argument(help="The record.")],
+    history: Annotated[bool, typer.Option(help="All versions, the newest first.")] = False,
+) -> None:
+    """Print a record as it is stored."""
+    with _open(name) as db:
+        try:
+            versions = db.history(id, 255 if history else 1)
+        except NotFound:
+            raise JobNotFound(f"{name}/{id}") from None
+    for version in versions:
+        data = version.data.decode("utf-8", "backslashreplace")
+        try:
+            fields = msgspec.json.decode(data)
+            if isinstance(fields, dict) and fields.get("sessionkey"):
+                fields["sessionkey"] = "***"
+            data = msgspec.json.encode(fields).decode()
+        except msgspec.DecodeError:
+            pass
+        print(data if version.ok else f"(damaged, at {version.location >> 32}.db:{version.location & 0xFFFFFFFF})")
+
+
+def _report(name: str, *, repair: bool, json: bool) -> None:
+    if not name:
+        raise InvalidJob("database", name, "empty", "circle/topic, or a path")
+    with _open(name) as db:
+        report = db.check(repair=repair)
+    if json:
+        common.print_json(report)
+    else:
+        print(report)
+    if not report.ok:
+        raise typer.Exit(common.TROUBLE)

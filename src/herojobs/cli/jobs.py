@@ -1,0 +1,362 @@
+"""Commands about jobs: submit, run, get, wait, list, cancel, retry, delete, history, logs."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from herojobs.cli import common
+from herojobs.cli.common import Circle, Json, Reference, Topic, options
+from herojobs.errors import InvalidJob, JobConflict
+from herojobs.job import Job
+
+if TYPE_CHECKING:
+    from herojobs.client import HeroJobs
+
+_KINDS = {
+    ".hero": "heroscript",
+    ".heroscript": "heroscript",
+    ".rhai": "rhaiscript",
+    ".json": "openrpc",
+    ".txt": "ai",
+    ".md": "ai",
+}
+
+File = Annotated[str | None, typer.Argument(metavar="FILE|-", help="The script, call or prompt; - reads stdin.")]
+Text = Annotated[str | None, typer.Option("--text", help="The script, call or prompt itself.")]
+Kind = Annotated[
+    str | None,
+    typer.Option("--type", help="heroscript, rhaiscript, openrpc, ai or a plug-in's; guessed from the file's ending."),
+]
+Timeout = Annotated[int, typer.Option(help="Seconds it may run; 0 = the setting default_timeout.")]
+CircleOr = Annotated[str, typer.Option("--circle", "-c", help="The circle (tenant).")]
+TopicOr = Annotated[str, typer.Option("--topic", "-t", help="The topic (queue) within the circle.")]
+Priority = Annotated[int, typer.Option(help="0 to 9; 9 starts first within its queue.")]
+MaxAttempts = Annotated[int | None, typer.Option(help="How often it may start when its worker dies (3).")]
+Keep = Annotated[bool, typer.Option("--log", help="Keep its output.")]
+Tags = Annotated[list[str] | None, typer.Option("--tag", help="A label; may be given more than once.")]
+At = Annotated[str | None, typer.Option(help="When it may start: ISO date and time, or a delay like 90s, 10m, 2h, 1d.")]
+
+
+def submit(
+    file: File = None,
+    text: Text = None,
+    kind: Kind = None,
+    circle: CircleOr = "default",
+    topic: TopicOr = "default",
+    timeout: Timeout = 0,
+    at: At = None,
+    priority: Priority = 0,
+    max_attempts: MaxAttempts = None,
+    log: Keep = False,
+    tag: Tags = None,
+    json: Json = False,
+) -> None:
+    """Submit a job and print its reference."""
+    with options.client() as hero:
+        job = _submit(hero, file, text, kind, circle, topic, timeout, at, priority, max_attempts, log, tag)
+    if json:
+        common.print_json(job)
+    else:
+        print(job.ref)
+
+
+def run(
+    file: File = None,
+    text: Text = None,
+    kind: Kind = None,
+    circle: CircleOr = "default",
+    topic: TopicOr = "default",
+    timeout: Timeout = 0,
+    priority: Priority = 0,
+    max_attempts: MaxAttempts = None,
+    log: Keep = False,
+    tag: Tags = None,
+    json: Json = False,
+) -> None:
+    """Submit a job, show its output and result, and end with 0 if it is done, 1 if it ended in error.
+
+    Ctrl-C leaves the job running.
+    """
+    with options.client() as hero:
+        job = _submit(hero, file, text, kind, circle, topic, timeout, None, priority, max_attempts, log, tag)
+        try:
+            if not json:
+                _hint_if_nobody_works(hero, job)
+                for output in hero.follow(job):
+                    sys.stderr.write(output)
+                    sys.stderr.flush()
+            job = hero.wait(job)
+        except KeyboardInterrupt:
+            print(f"{job.ref} goes on; herojobs cancel {job.ref} ends it", file=sys.stderr)
+            raise
+    _print_outcome(job, json)
+
+
+def get(ref: Reference, json: Json = False) -> None:
+    """Show a job."""
+    with options.client() as hero:
+        job = hero.get(common.checked_ref(hero, ref))
+    if json:
+        common.print_json(job)
+    else:
+        _show(job)
+
+
+def wait(
+    ref: Reference,
+    timeout: Annotated[float | None, typer.Option(help="Seconds to wait at most; default as long as it takes.")] = None,
+    json: Json = False,
+) -> None:
+    """Wait until a job is over; ends like `run`, or with 5 if it isn't over in time."""
+    with options.client() as hero:
+        job = hero.wait(common.checked_ref(hero, ref), timeout)
+    _print_outcome(job, json)
+
+
+def list_(
+    circle: Circle = None,
+    topic: Topic = None,
+    status: Annotated[str | None, typer.Option(help="new, active, done or error.")] = None,
+    kind: Annotated[str | None, typer.Option("--type", help="The kind of job.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why it ended: done, failed, timeout, cancelled ...")] = None,
+    tag: Annotated[str | None, typer.Option(help="A label.")] = None,
+    text: Annotated[str | None, typer.Option(help="Words in params, result or error.")] = None,
+    since: Annotated[str | None, typer.Option(help="Submitted since: ISO date and time, or an age like 2h.")] = None,
+    limit: Annotated[int, typer.Option(help="Most jobs to show, up to 1000.")] = 20,
+    before: Annotated[str | None, typer.Option(help="Go on after the page before: the cursor it printed.")] = None,
+    json: Json = False,
+) -> None:
+    """List jobs, the newest first."""
+    with options.client() as hero:
+        common.check_names(hero, circle, topic)
+        found = hero.find(
+            circle_id=circle,
+            topic=topic,
+            status=status,
+            kind=kind,
+            reason=reason,
+            tag=tag,
+            text=text,
+            since=None if since is None else _time(since, -1, "since"),
+            limit=limit,
+            before=before,
+        )
+    if json:
+        common.print_json(found)
+        return
+    made = common.table("job", "kind", "state", "submitted", "took", "result or error")
+    for job in found.jobs:
+        made.add_row(
+            str(job.ref),
+            job.params_type,
+            common.status_text(job),
+            common.when(job.created_ms),
+            _took(job),
+            _first_line(job.error or job.result),
+        )
+    out = common.console()
+    out.print(made if found.jobs else "no jobs")
+    if found.cursor:
+        out.print(f"more: --before {found.cursor}")
+
+
+def cancel(ref: Reference, json: Json = False) -> None:
+    """Cancel a job: a waiting one ends at once, a running one is interrupted and waited for."""
+    with options.client() as hero:
+        job = hero.cancel(common.checked_ref(hero, ref))
+        if not job.is_over:
+            job = hero.wait(job, timeout=30)
+    if json:
+        common.print_json(job)
+    elif job.reason != "cancelled":
+        raise JobConflict(f"{job.ref} ended before: {job.explain_end()}")
+    else:
+        print(job.error)
+
+
+def retry(ref: Reference, json: Json = False) -> None:
+    """Queue a job again that is over."""
+    with options.client() as hero:
+        job = hero.retry(common.checked_ref(hero, ref))
+    if json:
+        common.print_json(job)
+    else:
+        print(f"{job.ref} is queued again")
+
+
+def delete(ref: Reference, json: Json = False) -> None:
+    """Remove a job for good, with its history and log."""
+    with options.client() as hero:
+        parsed = common.checked_ref(hero, ref)
+        hero.delete(parsed)
+    if json:
+        common.print_json({"deleted": str(parsed)})
+    else:
+        print(f"{parsed} is deleted")
+
+
+def history(ref: Reference, json: Json = False) -> None:
+    """Show every state that a job went through, the oldest first."""
+    with options.client() as hero:
+        versions = hero.history(common.checked_ref(hero, ref))
+    if json:
+        common.print_json(versions)
+        return
+    made = common.table("version", "state", "attempt", "started", "ended", "result or error")
+    for number, job in enumerate(versions, 1):
+        made.add_row(
+            str(number),
+            common.status_text(job),
+            str(job.attempts or ""),
+            common.when(job.started_ms),
+            common.when(job.ended_ms),
+            _first_line(job.error or job.result),
+        )
+    common.console().print(made)
+
+
+def logs(
+    ref: Reference,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job is over.")] = False,
+) -> None:
+    """Print a job's output: what was kept, and with -f what comes."""
+    with options.client() as hero:
+        parsed = common.checked_ref(hero, ref)
+        if not follow:
+            sys.stdout.write(hero.log(parsed))
+            return
+        for output in hero.follow(parsed):
+            sys.stdout.write(output)
+            sys.stdout.flush()
+
+
+COMMANDS: dict[str, Any] = {
+    "run": run,
+    "submit": submit,
+    "get": get,
+    "wait": wait,
+    "list": list_,
+    "cancel": cancel,
+    "retry": retry,
+    "delete": delete,
+    "history": history,
+    "logs": logs,
+}
+
+
+def _submit(
+    hero: HeroJobs,
+    file: str | None,
+    text: str | None,
+    kind: str | None,
+    circle: str,
+    topic: str,
+    timeout: int,
+    at: str | None,
+    priority: int,
+    max_attempts: int | None,
+    log: bool,
+    tags: list[str] | None,
+) -> Job:
+    return hero.submit(
+        _content(file, text),
+        params_type=kind or _KINDS.get(Path(file or "").suffix, "heroscript"),
+        circle_id=circle,
+        topic=topic,
+        timeout=timeout,
+        at=None if at is None else _time(at, 1, "at"),
+        priority=priority,
+        max_attempts=max_attempts,
+        log=log,
+        tags=tags or (),
+    )
+
+
+def _content(file: str | None, text: str | None) -> str:
+    if (file is None) == (text is None):
+        raise InvalidJob("FILE", file or "", "give either a file, - for standard input, or --text", "one of them")
+    if text is not None:
+        return text
+    data = sys.stdin.buffer.read() if file == "-" else Path(file or "").read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise InvalidJob("FILE", file, f"not UTF-8 at byte {e.start}") from None
+
+
+def _time(text: str, sign: int, field: str) -> datetime:
+    """Return a time given in ISO form, or as a span from now."""
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}.get(text[-1:])
+    if unit and text[:-1].isdigit():
+        return datetime.now(UTC) + sign * timedelta(**{unit: int(text[:-1])})
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise InvalidJob(field, text, "no time", "2026-12-24T18:00, or a span like 90s, 10m, 2h, 1d") from None
+
+
+def _hint_if_nobody_works(hero: HeroJobs, job: Job) -> None:
+    """Say how to start a WatchDog if the job is still waiting after a moment."""
+    from herojobs.errors import WaitTimeout
+
+    try:
+        hero.wait(job, timeout=1.0)
+    except WaitTimeout:
+        if hero.get(job).status == "new":
+            print(f"{job.ref} waits: does a WatchDog run? (herojobs dev, in another terminal)", file=sys.stderr)
+
+
+def _print_outcome(job: Job, json: bool) -> None:
+    if json:
+        common.print_json(job)
+    elif job.status == "done":
+        if job.result:
+            print(job.result)
+    else:
+        print(f"error: {job.ref} {job.explain_end()}: {job.error}", file=sys.stderr)
+    if job.status != "done":
+        raise typer.Exit(common.JOB_FAILED)
+
+
+def _show(job: Job) -> None:
+    out = common.console()
+    made = common.table("", "")
+    made.show_header = False
+    times = {"submitted": job.created_ms, "started": job.started_ms, "ended": job.ended_ms}
+    rows = {
+        "job": str(job.ref),
+        "state": common.status_text(job),
+        "kind": job.params_type,
+        "timeout": f"{job.timeout} s" if job.timeout else "default",
+        "attempts": f"{job.attempts} of {job.max_attempts}" if job.attempts else "",
+        **{name: common.when(value) for name, value in times.items()},
+        "took": _took(job),
+        "tags": ", ".join(job.tags),
+        "parent": job.parent,
+    }
+    for name, value in rows.items():
+        if value:
+            made.add_row(name, value)
+    out.print(made)
+    for name, text in (("params", job.params), ("result", job.result), ("error", job.error)):
+        if text:
+            out.print(f"[bold]{name}[/]")
+            out.print(text, markup=False)
+
+
+def _took(job: Job) -> str:
+    if not (job.started_ms and job.ended_ms):
+        return ""
+    return f"{(job.ended_ms - job.started_ms) / 1000:.3f} s"
+
+
+def _first_line(text: str) -> str:
+    from rich.markup import escape
+
+    line = text.strip().partition("\n")[0]
+    return escape(line if len(line) <= 100 else line[:97] + "...")

@@ -1,0 +1,60 @@
+"""The command itself: global options, and errors turned into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer._click.exceptions import ClickException  # typer keeps click inside, and gives no other way to the base class
+
+from herojobs.cli import databases, doctor, jobs, queues, scripts, serve
+from herojobs.cli.common import INTERRUPTED, TROUBLE, USAGE, code_for, options
+from herojobs.errors import HeroJobsError
+
+app = typer.Typer(
+    name="herojobs",
+    help="A job queue whose jobs are text: HeroScript, Rhai, OpenRPC calls and AI prompts.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for group in (jobs, queues, serve, doctor, scripts):
+    for name, command in group.COMMANDS.items():
+        app.command(name)(command)
+app.add_typer(databases.app, name="ourdb")
+app.add_typer(scripts.rhai_app, name="rhai")
+
+
+@app.callback()
+def _global(
+    home: Annotated[Path | None, typer.Option(help="Folder of all data (HEROJOBS_HOME, ~/hero).")] = None,
+    redis_url: Annotated[str | None, typer.Option(help="Redis to use in place of the embedded one.")] = None,
+) -> None:
+    options.home, options.redis_url = home, redis_url
+
+
+def main() -> None:
+    """Run the command; what a user can mend is told in one line on stderr."""
+    from herojobs.heroscript import HeroScriptError
+    from herojobs.ourdb import OurDBError
+
+    try:
+        code = app(standalone_mode=False) or 0
+    except typer.Exit as e:
+        code = e.exit_code
+    except ClickException as e:
+        print(f"error: {e.format_message()}", file=sys.stderr)
+        code = USAGE
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: end without a word
+        code = TROUBLE
+    except (HeroJobsError, OurDBError, HeroScriptError, OSError) as e:
+        print(f"error: {e}", file=sys.stderr)
+        code = code_for(e)
+    sys.exit(code if isinstance(code, int) else 0)
