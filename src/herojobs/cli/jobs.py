@@ -282,7 +282,10 @@ def _content(file: str | None, text: str | None) -> str:
         raise InvalidJob("FILE", file or "", "give either a file, - for standard input, or --text", "one of them")
     if text is not None:
         return text
-    data = sys.stdin.buffer.read() if file == "-" else Path(file or "").read_bytes()
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file or "").read_bytes()
+    except OSError as e:
+        raise InvalidJob("FILE", file, f"can't be read: {e.strerror}") from None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as e:

@@ -291,12 +291,11 @@ class OurDB:
         Raises:
             CorruptRecord: one's bytes aren't what was written.
         """
-        for id in ids:
-            self._check_id(id)
         self._use_generation()
+        length = self.table.length
         found: list[tuple[int, bytes] | None] = []
-        for id, location in zip(ids, self.table.get_many(ids), strict=True):
-            if not location:
+        for id, location in zip(ids, self.table.get_many([id if 0 <= id < length else 0 for id in ids]), strict=True):
+            if not location or not 0 <= id < length:
                 found.append(None)
                 continue
             data = self.read(location)[1]

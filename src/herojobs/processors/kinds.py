@@ -32,7 +32,7 @@ class Unavailable:
     concurrent = False
 
     def __init__(self, why: str) -> None:
-        self._why = why
+        self.why = why
 
     def is_concurrent(self, job: Job) -> bool:
         """Return False: there is nothing to run."""
@@ -40,11 +40,11 @@ class Unavailable:
 
     def run(self, job: Job, context: JobContext) -> str:
         """Raise `JobFailed` with the reason."""
-        raise JobFailed(self._why)
+        raise JobFailed(self.why)
 
     async def run_async(self, job: Job, context: JobContext) -> str:
         """Raise `JobFailed` with the reason."""
-        raise JobFailed(self._why)
+        raise JobFailed(self.why)
 
 
 class Processors:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -72,14 +73,15 @@ class Child:
         for end in (self._data, data):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         try:
-            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "herojobs.worker", str(data.fileno()), str(control.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=(data.fileno(), control.fileno()),
-                process_group=0,
-            )
+            with _deep_stack(settings):
+                self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                    [sys.executable, "-m", "herojobs.worker", str(data.fileno()), str(control.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=(data.fileno(), control.fileno()),
+                    process_group=0,
+                )
         except OSError as e:
             self._close()
             raise WorkerError(f"a worker can't be started: {e}") from e
@@ -240,6 +242,25 @@ class Child:
             self._loop.remove_reader(self._output)
             os.close(self._output)
             self._output = -1
+
+
+@contextlib.contextmanager
+def _deep_stack(settings: Settings) -> Iterator[None]:
+    """Have what is started in the block get a main thread's stack that deeply nested Rhai values can't overflow.
+
+    Four times the memory of a run is enough; it is address space, not memory, so not with a limit on that.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    wanted = 4 * settings.rhai_memory * 1024 * 1024
+    enough = soft == resource.RLIM_INFINITY or soft >= wanted
+    if enough or settings.worker_memory or (hard != resource.RLIM_INFINITY and hard < wanted):
+        yield
+        return
+    resource.setrlimit(resource.RLIMIT_STACK, (wanted, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_STACK, (soft, hard))
 
 
 def end_family(pid: int) -> None:

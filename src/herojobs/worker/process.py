@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import sys
+import threading
 from typing import NoReturn
 
 import msgspec
@@ -26,6 +27,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 def main(data_fd: int, control_fd: int) -> NoReturn:
     """Run jobs until the WatchDog closes the data socket."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the terminal's whole group; the WatchDog decides
+    threading.stack_size(8 * 1024 * 1024)  # the main thread's may be far larger, see WatchDog
     data = socket.socket(fileno=data_fd)
     control = socket.socket(fileno=control_fd)
     _end_with_parent()

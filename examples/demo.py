@@ -1,0 +1,65 @@
+"""What `make demo` shows: HeroJobs starts, runs jobs of every kind, shows how they ended, and stops."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from herojobs import HeroJobs, Job, WatchDog
+from herojobs.live import embedded
+
+CIRCLE = "demo"
+JOBS = [
+    ("heroscript", "!!fake.return_success message:'This is a test job'", 30),
+    ("heroscript", "!!core.echo content:'two actions'\n!!core.echo content:'in one script'", 30),
+    ("heroscript", "!!job.create params:\"!!core.echo content:'a job made by a job'\"", 30),
+    ("rhaiscript", "let total = 0;\nfor n in 1..=10 { total += n * n; }\n`sum of squares: ${total}`", 30),
+    ("openrpc", '{"method": "pets.list", "params": []}', 30),
+    ("ai", "Say hello.", 30),
+    ("heroscript", "!!fake.return_error message:'on purpose'", 30),
+    ("heroscript", "!!fake.retrun_success", 30),
+    ("heroscript", "!!fake.spin seconds:60", 1),
+    ("rhaiscript", "loop {}", 1),
+]
+
+
+def main() -> None:
+    out = Console()
+    with tempfile.TemporaryDirectory(prefix="herojobs-") as folder:
+        home = Path(folder)
+        try:
+            out.print("Starting the embedded Redis and a WatchDog with two workers ...")
+            with HeroJobs(home=home) as hero, WatchDog(home=home, workers=2):
+                show(out, run_all(hero))
+        finally:
+            embedded.stop(home)
+    out.print("Stopped. Next, in two terminals (after `source .venv/bin/activate`):\n")
+    out.print("  herojobs dev")
+    out.print("""  herojobs run --text "!!fake.return_success message:'hello'"\n""", markup=False)
+
+
+def run_all(hero: HeroJobs) -> list[Job]:
+    jobs = [
+        hero.submit(params, params_type=kind, circle_id=CIRCLE, topic=kind, timeout=timeout)
+        for kind, params, timeout in JOBS
+    ]
+    cancelled = hero.submit("!!fake.sleep seconds:60", circle_id=CIRCLE, topic="cancelled")
+    hero.cancel(cancelled)
+    return [hero.wait(job, timeout=60) for job in [*jobs, cancelled]]
+
+
+def show(out: Console, jobs: list[Job]) -> None:
+    table = Table("job", "kind", "state", "took", "result or error", title="Jobs of every kind")
+    for job in jobs:
+        state = "[green]done[/]" if job.status == "done" else f"[red]{job.explain_end()}[/]"
+        took = f"{(job.ended_ms - job.started_ms) / 1000:.2f} s" if job.started_ms else ""
+        table.add_row(str(job.ref), job.params_type, state, took, escape((job.result or job.error).strip()))
+    out.print(table)
+
+
+if __name__ == "__main__":
+    main()
