@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from herojobs.ourdb import sync as syncing
 from herojobs.ourdb.commit import Commit
@@ -24,6 +24,9 @@ from herojobs.ourdb.format import HEADER, KEY_SIZES, Header, fit, unpack_header
 from herojobs.ourdb.lock import WriteLock
 from herojobs.ourdb.state import State, StateFile, boot_id
 from herojobs.ourdb.table import Table
+
+if TYPE_CHECKING:
+    from herojobs.ourdb.check import Report
 
 SyncPolicy = Literal["always", "interval", "never"]
 Item = bytes | Callable[[int], bytes]
@@ -59,8 +62,8 @@ class Version(NamedTuple):
 class OurDB:
     """A database in a folder: records with an id, and all earlier versions of each.
 
-    Any number of threads and processes may use one folder at the same time. What a call has acknowledged survives the death of
-    any process; whether it survives a power cut is told by `sync`.
+    Any number of threads and processes may use one folder at the same time. What a call has acknowledged survives the
+    death of any process; whether it survives a power cut is told by `sync`.
 
     Args:
         path: the folder; made if it isn't there.
@@ -114,6 +117,7 @@ class OurDB:
         self.report = on_event or (lambda text: None)
         self._closed = False
         self._generation = 0
+        self._wrote = False
         self._unsynced: set[int] = set()
         self._requests: list[_Request] = []
         lookup = self.path / "lookup"
@@ -124,7 +128,8 @@ class OurDB:
         self.files = DataFiles(self.path)
         state = self.state_file.read()
         if state is None or self._is_behind(state):
-            with self._lock.held(lock_timeout):
+            with self._lock.held(lock_timeout), contextlib.suppress(ForeignTruncation):  # it can still be read
+                self._finish_compaction()
                 self.current_state()
         self._generation = (self.state_file.read() or _EMPTY).generation
 
@@ -244,15 +249,17 @@ class OurDB:
             NotFound: no record has the id.
             DiskFull, DatabaseLocked: it is still there.
         """
+        from herojobs.ourdb import recovery
+
         self._check_id(id)
         with self._lock.held(self._timeout(lock_timeout)):
             self._use_generation()
             if not self.table.get(id):
                 raise NotFound(id)
-            chain = [version.location for version in self._chain(id, 1 << 30)]
+            chain = [version.location for version in self.chain(id, 1 << 30)]
 
             def bury(commit: Commit) -> None:
-                commit.append(b'{"jobid":%d,"deleted":true}' % id, chain[0])
+                commit.append(recovery.tombstone(id, chain), chain[0])
                 commit.entries[id] = 0
 
             self._commit(bury, lock_timeout)
@@ -318,7 +325,7 @@ class OurDB:
             NotFound: no record has the id.
         """
         self.locate(id)
-        return list(self._chain(id, depth))
+        return list(self.chain(id, depth))
 
     @property
     def next_id(self) -> int:
@@ -344,6 +351,13 @@ class OurDB:
             yield Version(id, record.location, record.previous, record.data, True, bool(deleted))
 
     @property
+    def doubtful(self) -> frozenset[int]:
+        """Ids that another program wrote, or may have deleted: nobody should act on them unasked."""
+        from herojobs.ourdb import recovery
+
+        return frozenset([*recovery.foreign_ids(self), *recovery.uncertain(self)])
+
+    @property
     def generation(self) -> int:
         """Counts compactions: a location, or a position of `scan`, means nothing in another generation."""
         self._use_generation()
@@ -364,6 +378,65 @@ class OurDB:
             length = fit(raw, header, HEADER)
         return header, raw[HEADER : HEADER + length] if length > 0 else b""
 
+    # looking after
+
+    def check(self, *, repair: bool = False) -> Report:
+        """Read every record and report what is wrong.
+
+        Args:
+            repair: make the lookup table anew from the data files first. This is also what ends the read-only state
+                after another program has cut a data file.
+
+        Raises:
+            DatabaseLocked: another writer held the lock for `lock_timeout`.
+        """
+        from herojobs.ourdb import check
+
+        self._check_open()
+        with self._lock.held(self._lock_timeout):
+            if not repair:
+                with contextlib.suppress(ForeignTruncation):  # told fault by fault
+                    self.current_state()
+            self._use_generation()
+            return check.check(self, repair=repair)
+
+    def compact(self, *, keep: int | None = None) -> None:
+        """Rewrite the data files without what was deleted.
+
+        Args:
+            keep: newest versions of each record to keep; None = all.
+
+        Raises:
+            DatabaseLocked: another writer held the lock for `lock_timeout`.
+            ForeignTruncation: repair it first.
+        """
+        from herojobs.ourdb import compact, dump
+
+        if keep is not None and keep < 1:
+            raise ValueError(f"keep {keep}: at least 1")
+        self._check_open()
+        with self._lock.held(self._lock_timeout):
+            self.current_state()
+            self._use_generation()
+            compact.compact(self, keep)
+            self._use_generation()
+            if self.dump:
+                dump.export(self)
+
+    def export_dump(self) -> Path:
+        """Write the dump that other programs start from; return its folder.
+
+        Raises:
+            DatabaseLocked: another writer held the lock for `lock_timeout`.
+        """
+        from herojobs.ourdb import dump
+
+        self._check_open()
+        with self._lock.held(self._lock_timeout):
+            self.current_state()
+            self._use_generation()
+            return dump.export(self)
+
     # closing
 
     def flush(self) -> None:
@@ -380,11 +453,27 @@ class OurDB:
         syncing.syncer.forget(id(self))
         if self._sync != "never":
             self.flush()
+        if self._wrote:
+            self._leave_clean()
         self._closed = True
         self.files.close()
         self.table.close()
         self.state_file.close()
         self._lock.close()
+
+    def _leave_clean(self) -> None:
+        """Note that everything is on the disk, and renew the dump; a full disk or another writer is no error here."""
+        from herojobs.ourdb import dump
+
+        with contextlib.suppress(OSError, OurDBError), self._lock.held(0):
+            state = self.current_state()
+            if self._sync != "never":
+                self.files.sync(state.end >> 32)
+                self.table.sync()
+                self.state_file.write(state._replace(clean=True))
+                self.state_file.sync()
+            if self.dump and dump.is_due(self):
+                dump.export(self)
 
     def __enter__(self) -> Self:
         return self
@@ -415,10 +504,25 @@ class OurDB:
             raise ForeignTruncation(f"{self.files.path(file)} has {size} bytes and had {position}; repair it")
         return recovery.replay(self, state)
 
+    def _finish_compaction(self) -> None:
+        """Finish what a process that died has left, under the lock, and open the files that count then."""
+        if (self.path / "compact").exists():
+            from herojobs.ourdb import compact
+
+            compact.finish(self)
+            self._reopen()
+
+    def _reopen(self) -> None:
+        key_size, length = self.table.key_size, self.table.length
+        self.files.close()
+        self.table.close()
+        self.table = Table(self.path / "lookup" / "data", key_size, length)
+
     def _is_behind(self, state: State) -> bool:
         file, position = state.end >> 32, state.end & 0xFFFF_FFFF
         same_boot = state.boot == boot_id() or state.clean
-        return not same_boot or self.files.size(file) != position or self.files.path(file + 1).exists()
+        compacting = (self.path / "compact").exists()
+        return compacting or not same_boot or self.files.size(file) != position or self.files.path(file + 1).exists()
 
     def _commit(self, build: Callable[[Commit], Any], lock_timeout: float | None) -> Any:
         """Have `build` add records to a commit, and write it; who waits meanwhile is written along."""
@@ -454,6 +558,7 @@ class OurDB:
                     commit.back_to(mark, entries)
                     request.error = e
             numbers = commit.write(self.files)
+            self._wrote = True
             if self._sync == "always":
                 for number in numbers:
                     self.files.sync(number)
@@ -479,8 +584,8 @@ class OurDB:
                 self.table.put_many(before)
             raise DiskFull(f"{self.path}: the lookup table can't grow ({e}); nothing was written") from e
 
-    def _chain(self, id: int, depth: int) -> Iterator[Version]:
-        """Yield a record's versions, the newest first."""
+    def chain(self, id: int, depth: int) -> Iterator[Version]:
+        """Yield a record's versions, the newest first, none if it has none; for the package's own use."""
         location = self.table.get(id)
         seen: set[int] = set()
         while location and len(seen) < depth and location not in seen:
@@ -495,7 +600,7 @@ class OurDB:
             location = following
 
     def _erase(self, location: int) -> None:
-        header, data = self.read(location)
+        data = self.read(location)[1]
         if data:
             self.files.overwrite(location >> 32, location & 0xFFFF_FFFF, bytes(HEADER + len(data)))
 
@@ -503,6 +608,7 @@ class OurDB:
         """Read a record whose bytes didn't fit: its entry may have been caught half-written."""
         for attempt in range(4):
             with self._lock.held(self._lock_timeout) if attempt == 3 else contextlib.nullcontext():
+                self._use_generation()
                 location = self.table.get(id)
                 if not location:
                     return None
@@ -519,11 +625,11 @@ class OurDB:
         self._check_open()
         state = self.state_file.read()
         if state is not None and state.generation != self._generation:
-            key_size, length = self.table.key_size, self.table.length
-            self.files.close()
-            self.table.close()
-            self.table = Table(self.path / "lookup" / "data", key_size, length)
-            self._generation = state.generation
+            with self._lock.held(self._lock_timeout):  # until the compaction is over
+                self._finish_compaction()
+                state = self.state_file.read() or state
+                self._reopen()
+                self._generation = state.generation
 
     def _check_id(self, id: int) -> None:
         if not 0 <= id < self.table.length or (self.incremental and id == 0):

@@ -1,4 +1,4 @@
-"""The data files `0.db`, `1.db` ...: descriptors kept open, reads by `pread`, appends that happen whole or not at all."""
+"""The data files `0.db`, `1.db` ...: descriptors kept open, reads by `pread`, appends whole or not at all."""
 
 from __future__ import annotations
 

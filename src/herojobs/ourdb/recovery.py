@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from herojobs.ourdb import dump
 from herojobs.ourdb.format import HEADER, Header, fit, unpack_header
 from herojobs.ourdb.state import State, boot_id
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 
-_TOMBSTONE = re.compile(rb'\{"jobid":(\d+),"deleted":true\}')
+_TOMBSTONE = re.compile(rb'\{"jobid":(\d+),"deleted":true(?:,"at":\[([\d,]*)\])?\}')
 _NOT_ZERO = re.compile(rb"[^\0]")
 
 
@@ -34,6 +36,11 @@ class Gap(NamedTuple):
     at_end: bool
 
 
+def tombstone(id: int, locations: Sequence[int]) -> bytes:
+    """Return the record that marks a deletion, with the places of the versions that are erased after it."""
+    return b'{"jobid":%d,"deleted":true,"at":[%s]}' % (id, ",".join(map(str, locations)).encode())
+
+
 def deleted_id(data: bytes) -> int:
     """Return the id whose deletion a record marks, 0 if it is no such mark."""
     match = _TOMBSTONE.fullmatch(data)
@@ -51,8 +58,11 @@ def records(db: OurDB, since: int = 0) -> Iterator[Record]:
                 yield found
 
 
-def walk(db: OurDB, number: int, position: int) -> Iterator[Record | Gap]:
-    """Yield the records of one file from a position on, and the gaps between them; deleted ones are passed over."""
+def walk(db: OurDB, number: int, position: int, erased: list[tuple[int, int]] | None = None) -> Iterator[Record | Gap]:
+    """Yield the records of one file from a position on, and the gaps between them.
+
+    Erased records are passed over; where they were, start and end, is added to `erased`.
+    """
     window = _Window(db, number, position)
     while True:
         if not window.need(HEADER):
@@ -61,7 +71,11 @@ def walk(db: OurDB, number: int, position: int) -> Iterator[Record | Gap]:
                 yield Gap(window.location, window.location + left, True)
             return
         if window.raw(HEADER) == bytes(HEADER):
-            if not window.skip_zeros():
+            start = window.location
+            more = window.skip_zeros()
+            if erased is not None:
+                erased.append((start, window.location))
+            if not more:
                 return
             continue
         record = window.record()
@@ -176,57 +190,194 @@ class _Window:
 
 
 def replay(db: OurDB, state: State) -> State:
-    """Take in the records behind a state, which a writer left that died, or a foreign program wrote."""
-    return _take_in(db, state, state.end)
+    """Take in the records behind a state, which a writer left that died, or a foreign program wrote.
+
+    Whose a record is: the id that it carries; else the id whose newest version it follows; else, in incremental mode,
+    the next id. One without an id of its own in a database whose records carry theirs is a foreign program's.
+    """
+    entries: dict[int, int] = {}
+    foreign: list[int] = []
+    owners: dict[int, int] | None = None
+    next_id, end = state.next_id, state.end
+    for number, found in _behind(db, state.end):
+        end = number << 32 | db.files.size(number)
+        if found is None:
+            continue
+        id = deleted_id(found.data) if found.previous else 0
+        if id:
+            entries[id] = 0
+            continue
+        id = db.id_of(found.data) if db.id_of else 0
+        if not id:
+            if owners is None:
+                owners = {location: each for each, location in db.table.items()}
+            id = owners.get(found.location) or owners.get(found.previous, 0)
+            if not id and not found.previous and db.incremental:
+                id = next_id
+                foreign.append(id)
+            owners[found.location] = id
+        if 0 < id < db.table.length or (id == 0 and not db.incremental and found.previous):
+            entries[id] = found.location
+            next_id = max(next_id, id + 1)
+    return _settle(db, State(state.generation, end, next_id, False, boot_id()), entries, foreign if db.id_of else [])
 
 
 def rebuild(db: OurDB) -> State:
-    """Make the table anew from the data files alone."""
-    db.table.clear()
+    """Make the table anew from the data files alone; from the dump too where records don't carry their ids."""
     before = db.state_file.read()
-    return _take_in(db, State(before.generation if before else 0, 0, 1, True, boot_id()), 0)
+    generation = before.generation if before else 0
+    db.table.clear()
+    started = None if db.id_of else dump.load(db.path, db.table.key_size)
+    if started is not None:
+        entries, next_id = started
+        whole = {id: location for id, location in entries.items() if id < db.table.length and db.read(location)[1]}
+        db.table.put_many(dict(sorted(whole.items())))
+        last = max(whole.values(), default=0)
+        end = last and last + HEADER + len(db.read(last)[1])
+        return replay(db, State(generation, end, next_id, False, boot_id()))
+    scan = _Scan()
+    end = 0
+    for number, found in _behind(db, 0, scan.erased):
+        end = number << 32 | db.files.size(number)
+        if found is not None:
+            scan.add(found, db)
+    entries, foreign = scan.entries(db)
+    next_id = max(before.next_id if before else 1, scan.next_id, max(entries, default=0) + 1, _kept_next_id(db))
+    state = _settle(db, State(generation, end, next_id, False, boot_id()), entries, foreign)
+    _write_ids(db, "uncertain", scan.uncertain(entries))
+    return state
 
 
-def _take_in(db: OurDB, state: State, since: int) -> State:
+class _Scan:
+    """Everything that a scan of all data files has found."""
+
+    def __init__(self) -> None:
+        self.order: list[int] = []
+        self.previous: dict[int, int] = {}
+        self.ids: dict[int, int] = {}
+        self.tombstones: dict[int, int] = {}
+        self.explained: set[int] = set()
+        self.erased: list[tuple[int, int]] = []
+        self.next_id = 1
+
+    def add(self, found: Record, db: OurDB) -> None:
+        """Take in a record."""
+        match = _TOMBSTONE.fullmatch(found.data) if found.previous else None
+        if match:
+            self.tombstones[found.location] = int(match[1])
+            self.explained.add(found.previous)
+            self.explained.update(int(word) for word in (match[2] or b"").split(b",") if word)
+        else:
+            self.previous[found.location] = found.previous
+            self.ids[found.location] = db.id_of(found.data) if db.id_of else 0
+        self.order.append(found.location)
+
+    def entries(self, db: OurDB) -> tuple[dict[int, int], list[int]]:
+        """Return where each id's newest version is, 0 for deleted ones, and the ids that were only guessed."""
+        pointed = set(self.previous.values())
+        entries: dict[int, int] = {}
+        guessed: list[int] = []
+        twice: list[int] = []
+        known = set(self.ids.values()) | set(self.tombstones.values())
+        rank = 0
+        for location in self.order:  # in the order of the files: of two tips with one id the later one wins
+            if location in self.tombstones:
+                entries[self.tombstones[location]] = 0
+                continue
+            if not self.previous[location]:
+                rank += 1
+            if location in pointed:
+                continue
+            id = self._id_along(location)
+            if not id and db.incremental:
+                first = rank if not self.previous[location] else 0
+                id = first if first not in known else 0
+                if id:
+                    guessed.append(id)
+            if not 0 < id < db.table.length:
+                continue
+            if entries.get(id):
+                twice.append(id)
+            entries[id] = location
+        if twice:
+            shown = ", ".join(map(str, twice[:10])) + (" ..." if len(twice) > 10 else "")
+            db.report(f"{db.path}: ids with two newest versions, of which the later one counts: {shown}")
+        self.next_id = max(known | entries.keys(), default=0) + 1
+        return entries, guessed
+
+    def uncertain(self, entries: dict[int, int]) -> list[int]:
+        """Return ids whose newest version lies before erased bytes that no deletion of ours explains (B10)."""
+        unexplained = [start for start, end in self.erased if not any(start <= each < end for each in self.explained)]
+        if not unexplained:
+            return []
+        last = max(unexplained)
+        return sorted(id for id, location in entries.items() if 0 < location < last)
+
+    def _id_along(self, location: int) -> int:
+        """Return the newest id that a chain carries, 0 if none does."""
+        seen = set()
+        while location in self.previous and location not in seen:
+            seen.add(location)
+            if self.ids[location]:
+                return self.ids[location]
+            location = self.previous[location]
+        return 0
+
+
+def _behind(db: OurDB, since: int, erased: list[tuple[int, int]] | None = None) -> Iterator[tuple[int, Record | None]]:
+    """Yield the number of each file from a location on with its records; report what is none, cut a torn tail."""
     numbers = db.files.numbers()
-    next_id = state.next_id
-    entries: dict[int, int] = {}
-    reverse: dict[int, int] | None = None
-    end = state.end or 0
-    taken = 0
     for number in numbers:
         if number < since >> 32:
             continue
         start = max(since & 0xFFFF_FFFF if number == since >> 32 else 0, 1)
-        for found in walk(db, number, start):
+        for found in walk(db, number, start, erased):
             if isinstance(found, Gap):
                 _report_gap(db, found, number == numbers[-1])
-                continue
-            id = deleted_id(found.data) if found.previous else 0
-            if id:
-                entries[id] = 0
-                continue
-            id = db.id_of(found.data) if db.id_of else 0
-            if not id:
-                if reverse is None:
-                    reverse = {location: each for each, location in db.table.items()}
-                    reverse.update((location, each) for each, location in entries.items() if location)
-                id = reverse.get(found.location) or reverse.get(found.previous, 0)
-                if not id and not found.previous and db.incremental:
-                    id = next_id
-                reverse[found.location] = id
-            if not id or id >= db.table.length:
-                continue
-            entries[id] = found.location
-            next_id = max(next_id, id + 1)
-            taken += 1
-        end = number << 32 | db.files.size(number)
+            else:
+                yield number, found
+        yield number, None
+
+
+def _settle(db: OurDB, state: State, entries: dict[int, int], foreign: list[int]) -> State:
     db.table.put_many(dict(sorted(entries.items())))
-    state = State(state.generation, end, next_id, False, boot_id())
+    if foreign:
+        _write_ids(db, "foreign", sorted({*foreign_ids(db), *foreign}))
     db.state_file.write(state)
-    if taken:
-        db.report(f"{db.path}: took in {taken} records")
+    if entries:
+        db.report(f"{db.path}: the lookup table took in {len(entries):,} ids from the data files")
     return state
+
+
+def foreign_ids(db: OurDB) -> list[int]:
+    """Return ids that another program's records were given."""
+    return _read_ids(db, "foreign")
+
+
+def uncertain(db: OurDB) -> list[int]:
+    """Return ids that another program may have deleted: the last rebuild couldn't tell."""
+    return _read_ids(db, "uncertain")
+
+
+def _read_ids(db: OurDB, name: str) -> list[int]:
+    try:
+        return [int(word) for word in (db.path / "lookup" / name).read_text("ascii").split()]
+    except (OSError, ValueError):
+        return []
+
+
+def _write_ids(db: OurDB, name: str, ids: Sequence[int]) -> None:
+    path = db.path / "lookup" / name
+    if ids:
+        path.write_text("\n".join(map(str, ids)) + "\n", "ascii")
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _kept_next_id(db: OurDB) -> int:
+    """Return the counter of a dump, which outlives a lost table: ids of deleted records aren't given again."""
+    found = dump.load(db.path, db.table.key_size)
+    return found[1] if found and db.incremental else 1
 
 
 def _report_gap(db: OurDB, gap: Gap, last_file: bool) -> None:
@@ -236,7 +387,8 @@ def _report_gap(db: OurDB, gap: Gap, last_file: bool) -> None:
         return
     torn = db.path / "lookup" / "torn"
     torn.mkdir(exist_ok=True)
-    (torn / f"{number}-{position}").write_bytes(db.files.read(number, position, gap.end - gap.location))
+    with contextlib.suppress(OSError):  # the disk may be full: the tail goes all the same
+        (torn / f"{number}-{position}").write_bytes(db.files.read(number, position, gap.end - gap.location))
     db.files.cut(number, position)
     db.report(
         f"{db.files.path(number)}: {gap.end - gap.location} bytes of a record cut off at {position}; kept in {torn}"

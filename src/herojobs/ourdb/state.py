@@ -1,6 +1,7 @@
 """`lookup/state`: what the lookup table reflects (OurDB format C2).
 
-Two slots, written in turn, each with a sequence number and a CRC: a writer that dies while it writes one leaves the other.
+Two slots, written in turn, each with a sequence number and a CRC: a writer that dies while it writes one leaves the
+other.
 """
 
 from __future__ import annotations

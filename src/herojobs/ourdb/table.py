@@ -1,7 +1,8 @@
 """The lookup table: for each id the location of its newest version (OurDB format A4, C2).
 
 The file is sparse: its apparent size covers every possible id, on the disk are the pages in use. It is read through a
-shared memory map and written by `pwrite`, since a store into a map of a file that the full disk can't grow would kill the process.
+shared memory map and written by `pwrite`, since a store into a map of a file that the full disk can't grow would kill
+the process.
 """
 
 from __future__ import annotations

@@ -187,6 +187,11 @@ class JobStore:
         with self._databases.use(queue) as db:
             return db.generation
 
+    def doubtful(self, queue: Queue) -> frozenset[int]:
+        """Return ids that another program wrote, or may have deleted: they aren't queued unless somebody asks."""
+        with self._databases.use(queue) as db:
+            return db.doubtful
+
     def queues(self) -> list[Queue]:
         """Return the queues that have ever held a job, by name."""
         found = []

@@ -1,8 +1,8 @@
 """How circles and topics were spelled when first seen, and who else spells them otherwise (Redis layout, B15).
 
-A fixed name can stand for several spellings ("myCircle", "my circle"), so two tenants may share a queue without knowing.
-The first spelling is kept for display; each other one is told once. A file `spelling` in the circle's and in the topic's
-folder holds one JSON string a line, the first spelling first.
+A fixed name can stand for several spellings ("myCircle", "my circle"), so two tenants may share a queue without
+knowing. The first spelling is kept for display; each other one is told once. A file `spelling` in the circle's and in
+the topic's folder holds one JSON string a line, the first spelling first.
 """
 
 from __future__ import annotations

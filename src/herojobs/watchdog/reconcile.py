@@ -83,6 +83,7 @@ class Reconciler:
 
     async def _bring_back(self, queue: Queue, open_ids: list[int]) -> int:
         present = await self._redis.ids(queue)
+        present |= self._store.doubtful(queue)
         missing = [number for number in open_ids if number not in present]
         brought = 0
         for start in range(0, len(missing), AT_ONCE):
