@@ -114,5 +114,5 @@ def test_import_reads_from_the_circles_folder_alone(tmp_path: Path) -> None:
     (tmp_path / "mods" / "m.rhai").write_text("fn f() { 5 }")
     allowed = settings(tmp_path, rhai_modules={"my_circle": str(tmp_path / "mods")})
     assert run("import `m` as m; m::f()", allowed)[0] == "5"
-    with pytest.raises(JobFailed, match="(?i)module"):
+    with pytest.raises(JobFailed, match=r"(?i)module"):
         run("import `m` as m; m::f()", settings(tmp_path, rhai_modules={"other": str(tmp_path / "mods")}))

@@ -558,13 +558,15 @@ class OurDB:
                     commit.back_to(mark, entries)
                     request.error = e
             numbers = commit.write(self.files)
+            if not numbers:
+                return
             self._wrote = True
             if self._sync == "always":
                 for number in numbers:
                     self.files.sync(number)
             self._write_table(commit)
             self.state_file.write(State(state.generation, commit.end, commit.next_id, False, boot_id()))
-            if self._sync == "interval" and numbers:
+            if self._sync == "interval":
                 self._unsynced.update(numbers)
                 syncing.syncer.note(id(self), self.flush)
         except BaseException as e:
