@@ -187,10 +187,12 @@ async def test_controls_tell_of_cancels(redis_url: str) -> None:
     redis = AsyncRedis(redis_url)
     controls = redis.controls()
     first = asyncio.ensure_future(anext(controls))
-    await redis.run(calls.submit(Q, [entry(1)]))
-    await redis.run(calls.claim(Q, 1, 60_000, "t"))
     while not await redis.command("PUBSUB", "NUMPAT"):
         await asyncio.sleep(0.001)
+    await redis.run(calls.submit(Q, [entry(1)]))
+    assert await first == Control(Q, 0, "queue")  # a queue's first submission tells of it
+    first = asyncio.ensure_future(anext(controls))
+    await redis.run(calls.claim(Q, 1, 60_000, "t"))
     assert await redis.run(calls.cancel(Q, 1, b"{}", 60)) == "running"
     assert await first == Control(Q, 1, "cancel")
     await controls.aclose()

@@ -41,4 +41,4 @@ def settings_for(url: str | None, settings: Settings | None, overrides: Mapping[
     """
     if url is not None and url.startswith(("http://", "https://", "ws://", "wss://")):
         raise SettingsError(f"{url}: give a redis://, rediss:// or unix:// address")
-    return load(base=settings, redis_url=url, **overrides)
+    return load(base=settings, **{**overrides, **({} if url is None else {"redis_url": url})})

@@ -19,7 +19,7 @@ import msgspec
 from herojobs import job as jobs
 from herojobs.errors import HeroJobsError, InvalidJob, JobConflict
 from herojobs.job import Job, JobStatus, Reason, now_ms
-from herojobs.live.call import Call
+from herojobs.live.call import Call, job_key
 from herojobs.live.calls import Claimed
 from herojobs.live.recovery import adopt, bury
 from herojobs.live.transport import Redis
@@ -85,8 +85,9 @@ class Adoption:
                 Ref(queue, job.job_id),
             )
         number = job.job_id
-        job.job_id = claimed.number or number
-        call = adopt(queue, token, claimed.number or claimed.id, jobs.encode(job), number)
+        key = job_key(claimed.id)
+        job.job_id = key if isinstance(key, int) else number
+        call = adopt(queue, token, key, jobs.encode(job), number)
         return Adopted(claimed._replace(db=b"%d" % number), tip, [call])
 
     def _store_anew(self, queue: Queue, id: int, job: Job) -> Tip:
@@ -119,7 +120,7 @@ class Adoption:
     def _bury(self, queue: Queue, token: str, claimed: Claimed, reason: str) -> Adopted:
         log.warning("an id pushed to %s leads nowhere: %r: %s", queue, claimed.id, reason)
         told = msgspec.json.encode({"id": claimed.id.decode("utf-8", "replace"), "reason": reason, "at": now_ms()})
-        return Adopted(claimed, None, [bury(queue, claimed.number or claimed.id, token, told)])
+        return Adopted(claimed, None, [bury(queue, job_key(claimed.id), token, told)])
 
 
 def _same(ours: Job, foreign: Job) -> bool:

@@ -84,25 +84,28 @@ class Turns:
             room: blocking jobs that the workers can take.
             concurrent_room: asynchronous jobs that they can take.
         """
-        chosen: list[Queue] = []
-        circles = list(self._hot)
-        while circles and len(chosen) < QUEUES_AT_ONCE:
-            for circle in list(circles):
-                topics = self._hot[circle]
-                queue = next(iter(topics), None)
-                if queue is None or queue in chosen:
-                    circles.remove(circle)
+        left = {False: room, True: concurrent_room}
+        chosen: dict[bool, list[Queue]] = {False: [], True: []}
+        circles = {circle: list(topics) for circle, topics in self._hot.items()}
+        while circles and len(chosen[False]) + len(chosen[True]) < QUEUES_AT_ONCE:
+            for circle, topics in list(circles.items()):
+                if not topics:
+                    del circles[circle]
                     continue
-                del topics[queue]
-                topics[queue] = None  # to the end of its circle
-                chosen.append(queue)
-                if len(chosen) == QUEUES_AT_ONCE:
-                    break
-        for circle in {queue.circle for queue in chosen}:
-            self._hot[circle] = self._hot.pop(circle)  # to the end of the circles
-        blocking = [queue for queue in chosen if queue not in self._concurrent]
-        asynchronous = [queue for queue in chosen if queue in self._concurrent]
-        return [*_shares(blocking, room), *_shares(asynchronous, concurrent_room)]
+                queue = topics.pop(0)
+                sort = queue in self._concurrent
+                if left[sort] > 0:
+                    left[sort] -= 1
+                    chosen[sort].append(queue)
+                    self._had_its_turn(queue)
+        return [*_shares(chosen[False], room), *_shares(chosen[True], concurrent_room)]
+
+    def _had_its_turn(self, queue: Queue) -> None:
+        """Put a queue at the end of its circle, and the circle at the end of all."""
+        topics = self._hot.pop(queue.circle)
+        del topics[queue]
+        topics[queue] = None
+        self._hot[queue.circle] = topics
 
 
 def _shares(queues: list[Queue], room: int) -> list[tuple[Queue, int]]:

@@ -18,7 +18,7 @@ from typing import Any
 from herojobs import job as jobs
 from herojobs.errors import ParamsTooLarge
 from herojobs.job import Job, JobStatus, now_ms
-from herojobs.live.call import Call, JobKey
+from herojobs.live.call import Call, JobKey, job_key
 from herojobs.live.calls import Claimed, claim, finish, put_back, start
 from herojobs.live.transport import Redis
 from herojobs.names import Queue
@@ -76,10 +76,10 @@ class Life:
                 each, tip = adopted.claimed, adopted.tip
             job = jobs.decode(tip.data)
             if job.is_over:  # its end was written, but Redis wasn't told or has forgotten
-                over.append((each.id, token, for_redis(job, each.number or each.id, tip.data), job.status))
+                over.append((each.id, token, for_redis(job, job_key(each.id), tip.data), job.status))
                 continue
             timeout = job.timeout or self._settings.default_timeout
-            run = Run(next(self._numbers), queue, each.number or each.id, each.db_id, token, job, timeout)
+            run = Run(next(self._numbers), queue, job_key(each.id), each.db_id, token, job, timeout)
             run.position = tip.position
             if each.cx:
                 run.outcome = Cancelled()
