@@ -280,3 +280,39 @@ def test_a_watchdog_runs_once_at_a_time(start: Start) -> None:
     watchdog = start()
     with pytest.raises(HeroJobsError, match="runs already"):
         watchdog.start()
+
+
+def test_one_old_program_may_read_the_legacy_key(hero: HeroJobs, start: Start, plain: Any) -> None:
+    start(legacy_mirror="old/topic")
+    hero.wait(hero.submit("!!core.echo content:x", circle_id="old", topic="topic"), 10)
+    hero.wait(hero.submit("!!core.echo content:y", circle_id="new", topic="topic"), 10)
+    assert json.loads(until(lambda: plain.hget("jobsmanager:1", "job")))["result"] == "x"
+    assert plain.keys("jobsmanager:*") == ["jobsmanager:1"]
+
+
+def test_our_job_moves_where_a_foreign_one_has_taken_its_key(hero: HeroJobs, start: Start, plain: Any) -> None:
+    key = push(plain, 1, foreign())
+    mine = hero.submit("!!core.echo content:mine", circle_id="gocircle", topic="gotopic")
+    assert mine.job_id == 2
+    start()
+    assert until(lambda: ended(plain, key))["result"] == "<b> & co"
+    assert hero.wait(mine, 10).result == "mine"
+
+
+def test_a_redis_that_is_away_for_a_moment_only_delays(hero: HeroJobs, given: dict[str, Any], tmp_path: Any) -> None:
+    from herojobs.live import embedded
+    from live.servers import RedisServer
+
+    server = RedisServer(embedded.find_program(), "--appendonly", "yes")
+    given = given | {"redis_url": server.url, "workers": 1}
+    try:
+        with WatchDog(**given), HeroJobs(**given) as client:
+            running = client.submit("!!fake.spin seconds:1.5")
+            until(lambda: client.get(running).status == "active")
+            server.kill()
+            time.sleep(1)
+            server.start()
+            assert client.wait(running, 20).attempts == 1
+            assert client.wait(client.submit("!!core.echo content:again"), 20).result == "again"
+    finally:
+        server.close()

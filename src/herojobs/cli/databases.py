@@ -11,7 +11,6 @@ from herojobs.cli import common
 from herojobs.cli.common import Json, options
 from herojobs.errors import InvalidJob, JobNotFound
 from herojobs.ourdb import NotFound, OurDB
-from herojobs.store.jobs import id_of
 
 app = typer.Typer(help="Check, repair, compact and read OurDB databases.", no_args_is_help=True)
 
@@ -19,6 +18,8 @@ Database = Annotated[str, typer.Argument(metavar="CIRCLE/TOPIC|PATH", help="A qu
 
 
 def _open(name: str) -> OurDB:
+    from herojobs.store.jobs import id_of
+
     settings = options.settings()
     return OurDB(common.queue_or_path(name, settings), sync=settings.sync, id_of=id_of, on_event=print)
 

@@ -99,6 +99,8 @@ class Core:
         if not moved:
             return
         self._store.delete(queue, [job.job_id for job in moved])
+        for job in moved:
+            job.job_id = 0
         await self.submit_many(moved)
 
     def _has_run(self, queue: Queue, job: Job) -> bool:
@@ -314,7 +316,8 @@ def as_job(given: Job | Mapping[str, Any]) -> Job:
             raise InvalidJob("job_id", given.job_id, "this job was submitted already", "a new Job, or `retry`")
         return given
     try:
-        return msgspec.convert({jobs.JSON_NAMES[name]: value for name, value in given.items()}, Job, strict=True)
+        named = {jobs.JSON_NAMES[name]: value for name, value in given.items()}
+        return msgspec.convert({"circleid": "default", **named}, Job, strict=True)
     except KeyError as e:
         raise InvalidJob(str(e.args[0]), given[e.args[0]], "a job has no such field") from None
     except msgspec.ValidationError as e:

@@ -50,7 +50,7 @@ class Entry(NamedTuple):
 
 
 class Existing(NamedTuple):
-    """What stands already under the id of a submitted job; see `herojobs.live.adoption.same_job`."""
+    """What stands already under the id of a submitted job."""
 
     id: int
     job: bytes

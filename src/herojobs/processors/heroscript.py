@@ -74,7 +74,7 @@ class HeroScriptProcessor:
         try:
             return cache.get(text)
         except HeroScriptError as e:
-            raise JobFailed(str(e) + (f" (and {e.further} more)" if e.further else "")) from None
+            raise JobFailed(str(e)) from None
 
 
 def load_registry(settings: Settings) -> Registry:

@@ -296,7 +296,7 @@ def _readable(data: bytes) -> Job | None:
 
 def _match(text: str) -> str:
     """Return a search that holds every word of a text, or its beginning; nothing in it is FTS syntax."""
-    words = [word.replace('"', "") for word in text.split()]
+    words = [word.replace('"', "") for word in text.replace("\0", " ").split()]
     return " ".join(f'"{word}"*' for word in words if word) or '""'
 
 

@@ -112,6 +112,9 @@ class Cycle:
             return
         replies = await self._redis.run_many(calls)
         settled, self._unsent = replies[: len(self._unsent)], []
+        if self._life.mirrored:
+            mirrored, self._life.mirrored = self._life.mirrored, []
+            await self._redis.exchange([("HSET", key, "job", data) for key, data in mirrored], repeatable=True)
         for reply in settled:
             if isinstance(reply, Started):
                 self._cancel(reply)

@@ -52,6 +52,8 @@ class Life:
         self._tokens = itertools.count(1)
         self._numbers = itertools.count(1)
         self._adoption = Adoption(store, redis)
+        self.mirrored: list[tuple[str, bytes]] = []
+        """Keys and JSON of jobs that one old program reads under their legacy key (setting `legacy_mirror`)."""
 
     def claim(self, queue: Queue, n: int) -> tuple[str, Call[Any]]:
         """Return a token and the call that claims up to `n` jobs under it."""
@@ -133,6 +135,8 @@ class Life:
             if accepted:
                 ends = [(run.id, run.token, for_redis(run.job, run.id, run.data), run.job.status) for run in accepted]
                 calls.append(finish(queue, ends, self._ttl))
+                if str(queue) == self._settings.legacy_mirror:
+                    self.mirrored += [(f"jobsmanager:{id}", data) for id, _, data, _ in ends if isinstance(id, int)]
         return calls
 
     async def give_back(self, runs: Iterable[Run], *, counted: bool) -> list[Call[Any]]:

@@ -1,0 +1,217 @@
+"""The command, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from herojobs.live import embedded
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """A home with a running `herojobs dev`."""
+    with tempfile.TemporaryDirectory(prefix="hj-cli-") as folder:
+        env = {**os.environ, "HEROJOBS_HOME": folder}
+        dev = subprocess.Popen(
+            [sys.executable, "-m", "herojobs", "dev", "--workers", "1"],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert dev.stdout is not None
+        lines = []
+        for line in dev.stdout:
+            lines.append(line)
+            if line == "ready\n":
+                break
+        assert any("herojobs run" in line for line in lines)
+        for script in ("!!core.echo", "!!fake.sleep seconds:0"):  # so that both sorts of worker run before the tests
+            subprocess.run([sys.executable, "-m", "herojobs", "run", "--text", script], env=env, check=True)
+        yield Path(folder)
+        dev.send_signal(signal.SIGINT)
+        assert dev.wait(30) == 0
+        dev.stdout.close()
+        embedded.stop(Path(folder))
+
+
+@pytest.fixture
+def herojobs(home: Path) -> Command:
+    def run(*arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "herojobs", *arguments],
+            env={**os.environ, "HEROJOBS_HOME": str(home), **env},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+def test_run_prints_the_result_and_ends_with_the_outcome(herojobs: Command, tmp_path: Path) -> None:
+    done = herojobs("run", "-", stdin="!!core.echo content:hello")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n", "")
+    failed = herojobs("run", "--text", "!!fake.return_error")
+    assert failed.returncode == 1
+    assert "failed: line 1, column 1: fake.return_error: This is a test error" in failed.stderr
+    script = tmp_path / "script.hero"
+    script.write_text("!!core.echo content:'from a file'")
+    job = json.loads(herojobs("run", "--circle", "C1", "--topic", "T", "--timeout", "7", "--json", str(script)).stdout)
+    assert (job["status"], job["result"], job["circleid"], job["timeout"]) == ("done", "from a file", "C1", 7)
+    assert list(job)[:3] == ["jobid", "sessionkey", "circleid"]
+    error = herojobs("run", "--json", "--type", "openrpc", "-", stdin="{}")
+    assert error.returncode == 1
+    assert "OpenRPC" in json.loads(error.stdout)["error"]
+
+
+def test_a_job_is_looked_after(herojobs: Command) -> None:
+    ref = herojobs("submit", "--text", "!!core.echo content:x", "-c", "care", "--at", "1h", "--tag", "t").stdout.strip()
+    assert ref == "care/default/1"
+    assert json.loads(herojobs("get", ref, "--json").stdout)["tags"] == ["t"]
+    assert "new" in herojobs("get", ref).stdout
+    assert ref in herojobs("list", "-c", "care", "--tag", "t").stdout
+    assert json.loads(herojobs("queues", "-c", "care", "--json").stdout)[0]["scheduled"] == 1
+    assert herojobs("cancel", ref).stdout == "cancelled before it started\n"
+    again = herojobs("cancel", ref)
+    assert (again.returncode, again.stderr) == (2, "error: care/default/1 is over already: cancelled\n")
+    assert herojobs("retry", ref).stdout == "care/default/1 is queued again\n"
+    assert herojobs("wait", ref, "--timeout", "20").stdout == "x\n"
+    assert "cancelled" in herojobs("history", ref).stdout
+    assert len(json.loads(herojobs("history", ref, "--json").stdout)) == 5
+    assert herojobs("delete", ref).returncode == 0
+    assert herojobs("get", ref).returncode == 3
+
+
+def test_logs(herojobs: Command) -> None:
+    rhai = herojobs("run", "--type", "rhaiscript", "--log", "--text", 'print("printed"); 1', "-c", "logs")
+    if "Rhai engine" in rhai.stderr:
+        pytest.skip("the Rhai engine isn't built here: cargo is missing")
+    assert (rhai.stdout, rhai.stderr) == ("1\n", "printed\n")
+    assert herojobs("logs", "logs/default/1").stdout == "printed\n"
+    assert herojobs("logs", "-f", "logs/default/1").stdout == "printed\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["lst"], 2, "Did you mean 'list'"),
+        (["list", "--statsu", "x"], 2, "--status"),
+        (["run"], 2, "--text"),
+        (["run", "/no/such/file"], 2, "No such file"),
+        (["run", "--text", "x", "--type", "heroscrip"], 2, "did you mean 'heroscript'"),
+        (["run", "--text", "x", "--timeout", "-1"], 2, "timeout -1"),
+        (["submit", "--text", "x", "--at", "soon"], 2, "90s, 10m, 2h, 1d"),
+        (["get", "x"], 2, "circle/topic/id"),
+        (["get", "hints/default/99"], 3, "there is no job hints/default/99"),
+        (["get", "hinst/default/1"], 3, "did you mean 'hints/default'"),
+        (["list", "-c", "hinst"], 3, "did you mean 'hints'"),
+        (["list", "-c", "hints", "-t", "defualt"], 3, "did you mean 'default'"),
+        (["list", "--status", "don"], 2, "did you mean 'done'"),
+        (["wait", "hints/default/1", "--timeout", "0.1"], 5, "is new after 0.1 s"),
+        (["ourdb", "check", "no/such"], 2, "circle/topic, or a path"),
+        (["actors", "fak"], 2, "did you mean 'fake'"),
+        (["settings", "--jsno"], 2, "--json"),
+    ],
+)
+def test_a_slip_is_told_with_what_would_be_right(herojobs: Command, arguments: list[str], code: int, told: str) -> None:
+    herojobs("submit", "--text", "!!core.echo", "-c", "hints", "--at", "1d")
+    done = herojobs(*arguments)
+    assert done.returncode == code
+    assert told in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert not done.stdout
+
+
+def test_trouble_has_a_code_of_its_own(herojobs: Command) -> None:
+    done = herojobs("--redis-url", "unix:///no/such.sock", "queues")
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1)
+    done = herojobs("queues", HEROJOBS_WORKERS="x")
+    assert (done.returncode, done.stderr) == (2, "error: HEROJOBS_WORKERS 'x': Expected `int`, got `str`\n")
+
+
+def test_scripts_are_checked_without_running(herojobs: Command) -> None:
+    assert herojobs("check", "-", stdin="!!core.echo content:x").stdout == "ok\n"
+    wrong = herojobs("check", "-", stdin="!!fake.slep\n!!core.echo contnt:x\n")
+    assert wrong.returncode == 1
+    assert 'did you mean "sleep"' in wrong.stdout
+    assert 'did you mean "content"' in wrong.stdout
+    assert "^^^" in wrong.stdout
+    assert "2 problems" in wrong.stderr
+    assert "!!fake.sleep" in herojobs("actors", "fake").stdout
+
+
+def test_doctor_and_databases(herojobs: Command) -> None:
+    herojobs("run", "--text", "!!core.echo content:x", "-c", "dbs")
+    doctor = herojobs("doctor")
+    assert doctor.returncode == 0, doctor.stdout
+    assert "append-only file" in doctor.stdout
+    assert {finding["state"] for finding in json.loads(herojobs("doctor", "--json").stdout)} <= {"ok", "warning"}
+    for command in ("check", "repair"):
+        done = herojobs("ourdb", command, "dbs/default")
+        assert (done.returncode, "no fault" in done.stdout) == (0, True)
+    assert json.loads(herojobs("ourdb", "check", "dbs/default", "--json").stdout)["fault_count"] == 0
+    assert "bytes before" in herojobs("ourdb", "compact", "dbs/default").stdout
+    assert "lookup_dump.db" in herojobs("ourdb", "dump", "dbs/default").stdout
+    assert json.loads(herojobs("ourdb", "cat", "dbs/default", "1").stdout)["result"] == "x"
+    assert herojobs("ourdb", "cat", "dbs/default", "9").returncode == 3
+
+
+def test_empty_asks_first(herojobs: Command) -> None:
+    for _ in range(3):
+        herojobs("submit", "--text", "!!core.echo", "-c", "full", "--at", "1d")
+    assert herojobs("empty", "full/default", stdin="n\n").returncode == 130
+    assert herojobs("empty", "full/default", "--yes").stdout == "3 jobs removed\n"
+
+
+def test_ctrl_c_leaves_a_job_running_and_says_so(home: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "herojobs", "run", "--text", "!!fake.sleep seconds:30", "-c", "slow"],
+        env={**os.environ, "HEROJOBS_HOME": str(home)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    marker = home / "var" / "circles" / "slow" / "default" / "jobsdb" / "0.db"
+    deadline = time.monotonic() + 20
+    while not marker.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)  # it follows the job now
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "herojobs cancel slow/default/1" in told
+
+
+def test_nobody_reads(herojobs: Command, home: Path) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m herojobs settings --json | head -1",
+        shell=True,
+        env={**os.environ, "HEROJOBS_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+
+
+def test_help_is_quick_to_load() -> None:
+    heavy = ("redis", "pydantic", "uvloop", "sqlite3")
+    code = f"import sys, herojobs.cli.main; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,221 @@
+"""Both clients, method for method; and what each kind of bad input gives."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from herojobs import AsyncHeroJobs, HeroJobs, InlineWatchDog, Job, ParamsType
+from herojobs.errors import (
+    InvalidJob,
+    InvalidName,
+    InvalidReference,
+    JobConflict,
+    JobNotFound,
+    ParamsTooLarge,
+    RedisUnavailable,
+    SettingsError,
+    UnknownKind,
+    WaitTimeout,
+)
+
+ECHO = "!!core.echo content:hi"
+
+
+class Twin:
+    """One face over both clients: every method can be called without await."""
+
+    def __init__(self, kind: str, given: dict[str, Any]) -> None:
+        self._loop = asyncio.new_event_loop() if kind == "async" else None
+        self._client: Any = AsyncHeroJobs(**given) if kind == "async" else HeroJobs(**given)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._client, name)
+        if self._loop is None:
+            return method  # type: ignore[no-any-return]
+        return lambda *args, **kwargs: self._loop.run_until_complete(method(*args, **kwargs))
+
+    def close_all(self) -> None:
+        self.close()
+        if self._loop is not None:
+            self._loop.close()
+
+
+@pytest.fixture
+def given(tmp_path: Path, redis_url: str) -> dict[str, Any]:
+    return {"home": tmp_path / "home", "redis_url": redis_url}
+
+
+@pytest.fixture(params=["sync", "async"])
+def hero(request: pytest.FixtureRequest, given: dict[str, Any]) -> Iterator[Any]:
+    twin = Twin(request.param, given)
+    yield twin
+    twin.close_all()
+
+
+@pytest.fixture
+def work(given: dict[str, Any]) -> Iterator[Callable[[], int]]:
+    """Run what waits."""
+    with InlineWatchDog(**given) as inline:
+        yield inline.run_pending
+
+
+def test_both_have_the_same_methods() -> None:
+    def public(cls: type) -> set[str]:
+        return {name for name in vars(cls) if not name.startswith("_")}
+
+    assert public(HeroJobs) == public(AsyncHeroJobs)
+
+
+def test_submit_get_wait_history(hero: Any, work: Callable[[], int]) -> None:
+    job = hero.submit(ECHO, params_type=ParamsType.HEROSCRIPT, circle_id="My Circle", topic="T", timeout=5, tags=["a"])
+    assert str(job.ref) == "my_circle/t/1"
+    assert hero.get("My Circle/T/1") == hero.get(job) == hero.get(job.ref) == job
+    with pytest.raises(WaitTimeout, match="is new after"):
+        hero.wait(job, timeout=0.05)
+    assert work() == 1
+    done = hero.wait(job, timeout=5)
+    assert (done.result, done.tags) == ("hi", ["a"])
+    assert [version.status for version in hero.history(job)] == ["new", "active", "done"]
+
+
+def test_many_at_once_keep_their_order_over_queues(hero: Any, work: Callable[[], int]) -> None:
+    jobs = hero.submit_many(
+        [{"params": f"!!core.echo content:{n}", "circle_id": f"c{n % 3}", "priority": n % 2} for n in range(1500)]
+    )
+    assert [job.params for job in jobs] == [f"!!core.echo content:{n}" for n in range(1500)]
+    assert [job.job_id for job in jobs[:6]] == [1, 1, 1, 2, 2, 2]
+    assert work() == 1500
+    assert all(hero.get(job).result == job.params.rpartition(":")[2] for job in jobs[::100])
+
+
+def test_list_and_find(hero: Any, work: Callable[[], int]) -> None:
+    hero.submit_many([Job(params=f"!!core.echo content:'needle {n}'", circle_id="c", topic="a") for n in range(5)])
+    hero.submit("!!fake.return_error message:haystack", circle_id="c", topic="b", tags=["x"])
+    work()
+    assert len(hero.list(circle_id="C")) == 6
+    assert [job.result for job in hero.list(text="needle 3")] == ["needle 3"]
+    assert [job.reason for job in hero.list(status="error")] == ["failed"]
+    page = hero.find(topic="a", limit=2)
+    rest = hero.find(topic="a", limit=10, before=page.cursor)
+    assert [str(job.ref) for job in page.jobs + rest.jobs] == [f"c/a/{n}" for n in (5, 4, 3, 2, 1)]
+    assert not hero.find(since=datetime.now(UTC) + timedelta(hours=1)).jobs
+    assert [job.topic for job in hero.find(tag="x").jobs] == ["b"]
+    assert hero.list(text='"*" OR (') == []
+
+
+def test_cancel_retry_delete_empty(hero: Any, work: Callable[[], int]) -> None:
+    job = hero.submit(ECHO)
+    assert hero.cancel(job).reason == "cancelled"
+    with pytest.raises(JobConflict, match="over already"):
+        hero.cancel(job)
+    assert work() == 0
+    again = hero.retry(job)
+    assert (again.status, again.error, again.attempts) == ("new", "", 0)
+    with pytest.raises(JobConflict, match="isn't over"):
+        hero.retry(job)
+    assert work() == 1
+    assert hero.get(job).result == "hi"
+    hero.delete(job)
+    with pytest.raises(JobNotFound, match="default/default/1"):
+        hero.get(job)
+    for n in range(7):
+        hero.submit(ECHO, at=int(time.time()) + 100 * (n % 2))
+    assert hero.peek("default", "default").job_id == 2
+    assert [(q.waiting, q.scheduled) for q in hero.queues()] == [(4, 3)]
+    assert hero.empty("default", "default") == 7
+    assert hero.peek("default", "default") is None
+    assert {job.reason for job in hero.list()} == {"removed"}
+    assert work() == 0
+
+
+def test_a_delayed_job_waits(hero: Any, work: Callable[[], int]) -> None:
+    hero.submit(ECHO, at=datetime.now(UTC) + timedelta(hours=1))
+    assert work() == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "told"),
+    [
+        ({"params_type": "heroscrpt"}, UnknownKind, "did you mean 'heroscript'"),
+        ({"params": " "}, InvalidJob, "params"),
+        ({"timeout": -1}, InvalidJob, "timeout -1"),
+        ({"timeout": "soon"}, InvalidJob, "timeout 'soon'"),
+        ({"params": "x" * 20_000_000}, ParamsTooLarge, "20,000,000 bytes"),
+        ({"params": "\ud800"}, InvalidJob, "surrogate"),
+        ({"circle_id": "é"}, InvalidName, "circle_id"),
+        ({"topic": ".."}, InvalidName, "topic"),
+        ({"priority": 11}, InvalidJob, "0 to 9"),
+        ({"tags": [1]}, InvalidJob, "tags"),
+    ],
+)
+def test_bad_input_is_told_and_leaves_nothing(
+    hero: Any, given: dict[str, Any], fields: dict[str, Any], error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=told):
+        hero.submit(**({"params": ECHO} | fields))
+    with pytest.raises(error):
+        hero.submit_many([Job(params=ECHO, circle_id="c"), Job(**({"params": ECHO, "circle_id": "c"} | fields))])
+    assert not list((given["home"] / "var").glob("circles/**/*"))
+    assert hero.queues() == []
+
+
+def test_references_to_nothing(hero: Any) -> None:
+    for bad in ("x", "a/b/0", "a/b"):
+        with pytest.raises(InvalidReference):
+            hero.get(bad)
+    for call in (hero.get, hero.cancel, hero.retry, hero.delete, hero.history, hero.log):
+        with pytest.raises(JobNotFound):
+            call("no/such/1")
+    with pytest.raises(InvalidJob, match="no such field"):
+        hero.submit_many([{"parms": ECHO}])
+    job = hero.submit(ECHO)
+    with pytest.raises(InvalidJob, match="already"):
+        hero.submit_many([job])
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_without_redis_nothing_is_written(kind: str, tmp_path: Path) -> None:
+    twin = Twin(kind, {"home": tmp_path, "redis_url": f"unix://{tmp_path}/none.sock"})
+    with pytest.raises(RedisUnavailable, match=r"none\.sock"):
+        twin.submit(ECHO)
+    twin.close_all()
+    assert not list(tmp_path.glob("**/*.db"))
+
+
+def test_a_wrong_address_is_told() -> None:
+    with pytest.raises(SettingsError, match="redis://"):
+        HeroJobs("http://localhost")
+    with pytest.raises(SettingsError, match="redis_url"), HeroJobs("ftp://x") as hero:
+        hero.queues()
+    with pytest.raises(SettingsError, match="did you mean 'workers'"):
+        HeroJobs(worker=1)
+
+
+def test_threads_share_a_client(given: dict[str, Any], work: Callable[[], int]) -> None:
+    with HeroJobs(**given) as hero:
+        jobs: list[Job] = []
+
+        def submit() -> None:
+            jobs.extend(hero.submit(ECHO, topic="t") for _ in range(20))
+
+        threads = [threading.Thread(target=submit) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(job.job_id for job in jobs) == list(range(1, 101))
+        waiters = [threading.Thread(target=hero.wait, args=(job, 10)) for job in jobs[::10]]
+        for waiter in waiters:
+            waiter.start()
+        assert work() == 100
+        for waiter in waiters:
+            waiter.join(10)
+            assert not waiter.is_alive()

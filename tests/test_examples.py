@@ -1,0 +1,58 @@
+"""The examples, as they stand, are run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from herojobs.live import embedded
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    def example(*arguments: str | Path) -> str:
+        env = {**os.environ, "HEROJOBS_HOME": str(tmp_path), "PYTHONPATH": str(EXAMPLES / "actors")}
+        done = subprocess.run(
+            [sys.executable, *arguments], env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    yield example
+    embedded.stop(tmp_path)
+
+
+def test_the_originals_three_examples(run: Run) -> None:
+    ref = run(EXAMPLES / "submit_job.py").strip()
+    assert ref == "mycircle/mytopic/1"
+    assert run(EXAMPLES / "check_status.py", ref) == "Job is waiting to be processed\n"
+    assert run(EXAMPLES / "start_watchdog.py").endswith("stopped\n")
+    code = f"from herojobs import HeroJobs, WatchDog\nwith WatchDog(workers=1), HeroJobs() as h: h.wait({ref!r}, 20)"
+    run("-c", code)
+    assert run(EXAMPLES / "check_status.py", ref) == "Job completed successfully: This is a test job\n"
+
+
+def test_actors_of_your_own(run: Run) -> None:
+    script = (EXAMPLES / "actors" / "parcels.hero").read_text()
+    code = (
+        "from herojobs import HeroJobs, InlineWatchDog\n"
+        "with HeroJobs() as h, InlineWatchDog(actors=['parcels']) as w:\n"
+        f"    job = h.submit({script!r}, log=True); w.run_pending(); print(h.get(job).result); print(h.log(job))"
+    )
+    assert run("-c", code) == "box 1: 4 pieces (red, dark blue)\nbox 1 is on its way\n\n"
+
+
+def test_the_demo_shows_jobs_of_every_kind(run: Run) -> None:
+    shown = run(EXAMPLES / "demo.py")
+    for word in ("This is a test job", "openrpc", "ai", "timed out", "cancelled", "did you", "herojobs dev"):
+        assert word in shown
