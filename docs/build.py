@@ -19,8 +19,8 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        f"A setting comes from the variable `{PREFIX}NAME`, else from `herojobs.toml` in the home folder, else it has its",
-        "default.",
+        f"A setting comes from the variable `{PREFIX}NAME`, else from `herojobs.toml` in the home folder, else it has",
+        "its default.",
         "Lists are written with commas in variables, dictionaries as JSON. `herojobs settings` shows what is in force.",
         "",
     ]
