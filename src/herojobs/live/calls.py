@@ -241,7 +241,7 @@ def put_back(
     count_attempt: bool,
     now: int = 0,
 ) -> Call[list[bool]]:
-    """Give claimed jobs back to the queue's head.
+    """Give claimed jobs back to the queue's head, one after another: pass the one that shall be first last.
 
     Args:
         queue: the queue.

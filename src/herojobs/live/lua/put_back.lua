@@ -1,4 +1,4 @@
--- Gives claimed jobs back to the queue.
+-- Gives claimed jobs back to the queue. Each goes to the head in turn, so that the last one given is the first there.
 -- ARGV: now, delay in ms (0 = to the head), 1 if the attempt counts or 0, then for each: id, token, job, sum
 --       (job '' = leave it as it is)
 -- Returns: for each job 1 = accepted, 0 = lost
@@ -28,7 +28,9 @@ for i = 4, #ARGV, 4 do
   end
 end
 each('ZADD', later, delayed)
-to_head(ids)
+local head = {}
+for i = #ids, 1, -1 do head[#head + 1] = ids[i] end
+to_head(head)
 if #ids > 0 then wake() end
 publish()
 return answer
