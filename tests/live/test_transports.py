@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -270,6 +273,37 @@ def test_login_and_death_of_the_server(own_server: RedisServer) -> None:
     run_sync(redis.connect())
     assert run_sync(redis.waiting([Q])).wiped, "it came back empty"
     run_sync(redis.close())
+
+
+@pytest.fixture
+def loading_server(tmp_path: Path) -> Iterator[str]:
+    """A server that says twice that it is loading its data, then answers."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "s"))
+    listener.listen()
+    answers = iter([b"-LOADING Redis is loading the dataset in memory\r\n"] * 2)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    while connection.recv(1000):
+                        connection.sendall(next(answers, b"+PONG\r\n"))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield f"unix://{tmp_path}/s"
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join()
+
+
+@pytest.mark.parametrize("kind", [BlockingRedis, AsyncRedis])
+def test_a_server_that_loads_its_data_is_waited_for(loading_server: str, kind: Any) -> None:
+    driver = Driver(kind(loading_server))
+    driver.do(driver.redis.connect())
+    driver.close()
 
 
 def test_cluster_names_carry_braces_and_queues_are_found(redis_url: str) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import select
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,8 +19,8 @@ from redis.asyncio import connection as asynchronous
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.connection import Connection
+from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as Broken
-from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from herojobs.errors import EmbeddedRedisError
@@ -34,6 +35,8 @@ __all__ = ["AsyncRedis", "BlockingRedis", "Control", "Events", "LogLines", "Redi
 MOST_WAKE_LISTS = 1000
 """Lists that one BLPOP blocks on; each costs Redis a little whenever the wait begins and ends."""
 
+LOADING_PAUSE = 0.02
+"""Seconds between two looks whether a server has loaded its data."""
 _TROUBLE = (RedisError, OSError, EmbeddedRedisError)
 
 
@@ -109,8 +112,16 @@ class BlockingRedis(Redis):
         connection = self._kind(**self._options)
         try:
             connection.connect()
-            connection.send_command("PING")  # a server that is still loading its data accepts connections
-            connection.read_response()
+            deadline = time.monotonic() + TIMEOUT
+            while True:
+                try:
+                    connection.send_command("PING")
+                    connection.read_response()
+                    break
+                except BusyLoadingError:  # a restarted server accepts connections before its data is loaded
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(LOADING_PAUSE)
         except BaseException:
             connection.disconnect()
             raise
@@ -217,8 +228,16 @@ class AsyncRedis(Redis):
         connection = self._kind(**self._options)
         try:
             await connection.connect()
-            await connection.send_command("PING")
-            await connection.read_response()
+            deadline = time.monotonic() + TIMEOUT
+            while True:
+                try:
+                    await connection.send_command("PING")
+                    await connection.read_response()
+                    break
+                except BusyLoadingError:
+                    if time.monotonic() > deadline:
+                        raise
+                    await asyncio.sleep(LOADING_PAUSE)
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
