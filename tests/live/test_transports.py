@@ -181,6 +181,8 @@ async def test_wait_for_work_wakes_and_times_out(redis_url: str) -> None:
     await asyncio.sleep(0.01)
     cancelled.cancel()
     await asyncio.gather(cancelled, return_exceptions=True)
+    while b"blocked_clients:0" not in await redis.command("INFO", "clients"):  # until Redis has noticed it too
+        await asyncio.sleep(0.001)
     await redis.run(calls.submit(Q, [entry(2)]))
     assert await redis.wait_for_work([Q], 5) == Q
     await redis.close()

@@ -220,6 +220,19 @@ def test_a_crash_at_any_step_ends_before_or_after_never_between(tmp_path: Path, 
     assert step > 5
 
 
+def test_a_writer_that_died_in_a_roll_over_leaves_a_file_that_can_be_used(tmp_path: Path) -> None:
+    for left in (b"", b"\0", b"\0torn"):
+        folder = tmp_path / f"db{len(left)}"
+        with OurDB(folder, id_of=id_of, file_size=100) as db:
+            db.add_many([job] * 5)
+            last = max(db.files.numbers())
+        (folder / f"{last + 1}.db").write_bytes(left)
+        with OurDB(folder, id_of=id_of, file_size=100) as db:
+            assert db.add(job) == 6
+            assert db.get_many(range(1, 7)) == [job(id) for id in range(1, 7)]
+            assert db.check().ok
+
+
 def test_compaction_keeps_live_versions_and_drops_the_rest(tmp_path: Path) -> None:
     folder = tmp_path / "db"
     fill(folder)

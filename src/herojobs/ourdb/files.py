@@ -96,8 +96,11 @@ class DataFiles:
         return fd
 
     def _create(self, number: int) -> int:
-        # O_EXCL: the originals, reopened, truncate an existing file here.
-        fd = os.open(self.path(number), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        # Never truncated, as the originals do when reopened; an empty one is what a writer left that died here.
+        fd = os.open(self.path(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        if os.fstat(fd).st_size:
+            os.close(fd)
+            raise FileExistsError(f"{self.path(number)} has data already")
         self._open[number] = fd
         folder = os.open(self._folder, os.O_RDONLY)
         try:
