@@ -28,6 +28,8 @@ MOST_KEPT = 10_000
 """Messages that a subscription holds for a slow reader; the oldest go first."""
 PAUSE = 0.5
 """Seconds between two tries to subscribe again."""
+SHORTEST = 0.002
+"""Seconds that a read takes at least, so that one with no timeout finds what has arrived already."""
 TIMEOUT = 5.0
 """Seconds that Redis may take to confirm a subscription."""
 _TROUBLE = (RedisError, RedisUnavailable, OSError)
@@ -80,7 +82,7 @@ class BlockingSubscription:
         self._connection = connection
 
     def _read(self, timeout: float) -> bytes | None:
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + max(timeout, SHORTEST)
         while (left := deadline - time.monotonic()) > 0:
             try:
                 if self._connection is None:
@@ -132,7 +134,7 @@ class AsyncSubscription:
         if not self._messages:
             self._arrived.clear()
             try:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(max(timeout, SHORTEST)):
                     await self._arrived.wait()
             except TimeoutError:
                 return None
