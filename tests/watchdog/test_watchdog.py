@@ -148,6 +148,17 @@ def test_foreign_ids_that_are_taken_or_out_of_range_get_one_of_ours(hero: HeroJo
     assert len(hero.list(circle_id="gocircle")) == 4
 
 
+def test_a_job_under_another_key_can_be_acted_on(hero: HeroJobs, start: Start, plain: Any) -> None:
+    start()
+    outcome(plain, 0, foreign(jobid=0))
+    (job,) = hero.list(circle_id="gocircle")
+    assert (job.job_id, job.key) == (1, "0")
+    assert hero.wait(hero.retry(job), 10).result == "<b> & co"
+    assert json.loads(plain.hget("herojobs:gocircle:gotopic:0", "job"))["jobid"] == 0
+    hero.delete(job)
+    assert not plain.exists("herojobs:gocircle:gotopic:0")
+
+
 def test_an_older_generations_job_is_found_under_its_key(start: Start, plain: Any) -> None:
     start()
     old = {"jobid": "3f2a-77", "circleid": "goCircle", "topic": "goTopic", "heroscript": "!!core.echo content:old"}

@@ -17,7 +17,7 @@ from herojobs import job as jobs
 from herojobs.errors import InvalidJob, JobConflict, JobNotFound, RedisUnavailable, SubmissionUnconfirmed, WaitTimeout
 from herojobs.job import Job, JobStatus, Reason, now_ms, validate
 from herojobs.live import admin
-from herojobs.live.call import Call
+from herojobs.live.call import Call, JobKey, job_key
 from herojobs.live.calls import Submitted, submit
 from herojobs.live.redis import Redis
 from herojobs.names import Queue, Ref
@@ -28,6 +28,9 @@ JOBS_A_CALL = 500
 """Jobs that one Redis call submits; more would hold up other clients."""
 RECHECK = 1.0
 """Seconds after which `wait` looks at the job itself, should an event have been lost with a connection."""
+
+LAST_WORDS = 0.1
+"""Seconds that `follow` waits for more of a job that is over: OurDB has its end before its last words are published."""
 
 AnyRef = str | Ref | Job
 """What names a job: `circle/topic/id`, a `Ref`, or the job itself."""
@@ -187,7 +190,7 @@ class Core:
                 yield kept
             while True:
                 over = (await self.get(ref)).is_over
-                while (text := await lines.next(0.0 if over else RECHECK / 4)) is not None:
+                while (text := await lines.next(LAST_WORDS if over else RECHECK / 4)) is not None:
                     yield text
                 if over:
                     return
@@ -224,7 +227,7 @@ class Core:
         job.status, job.reason, job.error = JobStatus.ERROR.value, Reason.CANCELLED.value, "cancelled before it started"
         job.ended_ms, job.time_end = now, now // 1000
         data = jobs.encode(job)
-        answer = await self._redis.run(admin.cancel(queue, number, data, self._settings.result_ttl))
+        answer = await self._redis.run(admin.cancel(queue, _key(job), data, self._settings.result_ttl))
         if answer == "over":
             raise JobConflict(f"{Ref(queue, number)} ended in this moment")
         if answer == "running":
@@ -245,14 +248,14 @@ class Core:
         data = jobs.encode(job)
         if self._store.put_many(queue, [Put(number, data, position)])[0] is None:
             raise JobConflict(f"{Ref(queue, number)} was changed by someone else in this moment")
-        await self._redis.run(admin.retry(queue, number, data, job.priority))
+        await self._redis.run(admin.retry(queue, _key(job), data, job.priority))
         return job
 
     async def delete(self, ref: AnyRef) -> None:
         """Remove a job; see `HeroJobs.delete`."""
         queue, number = as_ref(ref)
-        self._store.get(queue, number)
-        if await self._redis.run(admin.delete(queue, number)) == "running":
+        job = self._store.get(queue, number)
+        if await self._redis.run(admin.delete(queue, _key(job))) == "running":
             raise JobConflict(f"{Ref(queue, number)} is running; cancel it first")
         self._store.delete(queue, [number])
 
@@ -333,3 +336,8 @@ def as_ref(ref: AnyRef) -> Ref:
     if isinstance(ref, Ref):
         return ref
     return ref.ref if isinstance(ref, Job) else Ref.parse(ref)
+
+
+def _key(job: Job) -> JobKey:
+    """Return the id by which Redis knows a job."""
+    return job_key(job.key.encode()) if job.key else job.job_id

@@ -76,7 +76,8 @@ class Adoption:
             job.circle_id, job.topic = queue
         if known is not None and _same(jobs.decode(known.data), job):
             return Adopted(claimed, known, [])
-        tip = self._store_anew(queue, claimed.number if known is None else 0, job)
+        job.key = ""
+        tip = self._store_anew(queue, claimed.number if known is None else 0, job, claimed.id)
         if job.job_id != claimed.number:
             log.warning(
                 "a foreign job pushed to %s as %s is kept as %s: give other producers a topic of their own",
@@ -90,7 +91,7 @@ class Adoption:
         call = adopt(queue, token, key, jobs.encode(job), number)
         return Adopted(claimed._replace(db=b"%d" % number), tip, [call])
 
-    def _store_anew(self, queue: Queue, id: int, job: Job) -> Tip:
+    def _store_anew(self, queue: Queue, id: int, job: Job, key: bytes) -> Tip:
         """Store a job under an id that nobody has used, else under a fresh one."""
         job.job_id = 0
         job.created_ms = job.created_ms or now_ms()
@@ -99,6 +100,7 @@ class Adoption:
                 return self._store.put_at(queue, id, job)
             except (JobConflict, NotFound):
                 pass
+        job.key = key.decode("utf-8", "replace")
         self._store.add_many(queue, [job])
         tip = self._store.tips(queue, [job.job_id])[0]
         assert tip is not None
