@@ -47,7 +47,7 @@ def main() -> None:
             rows.append(("add, always", rate(500, lambda: [db.add(DATA) for _ in range(500)])))
         rows.append(("bare write", bare(folder, 20_000, False)))
         for sync in ("interval", "never"):
-            with OurDB(folder / sync, sync=sync) as db:  # type: ignore[arg-type]
+            with OurDB(folder / sync, sync=sync) as db:
                 rows.append((f"add, {sync}", rate(10_000, lambda db=db: [db.add(DATA) for _ in range(10_000)])))  # type: ignore[misc]
         with OurDB(folder / "bulk") as db:
             rows.append(("add_many of 1,000", rate(100_000, lambda: [db.add_many([DATA] * 1000) for _ in range(100)])))

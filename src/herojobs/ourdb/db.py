@@ -14,7 +14,6 @@ from herojobs.ourdb.errors import (
     CorruptRecord,
     DatabaseClosed,
     DatabaseFull,
-    DiskFull,
     ForeignTruncation,
     NotFound,
     OurDBError,
@@ -24,6 +23,7 @@ from herojobs.ourdb.format import HEADER, KEY_SIZES, Header, fit, unpack_header
 from herojobs.ourdb.lock import WriteLock
 from herojobs.ourdb.state import State, StateFile, boot_id
 from herojobs.ourdb.table import Table
+from herojobs.ourdb.writer import Build, Writer
 
 if TYPE_CHECKING:
     from herojobs.ourdb.check import Report
@@ -112,23 +112,21 @@ class OurDB:
         self.max_record = max_record
         self.id_of = id_of
         self.dump = dump
-        self._sync: SyncPolicy = sync
-        self._lock_timeout = lock_timeout
+        self.sync: SyncPolicy = sync
+        self.lock_timeout = lock_timeout
         self.report = on_event or (lambda text: None)
         self._closed = False
         self._generation = 0
-        self._wrote = False
-        self._unsynced: set[int] = set()
-        self._requests: list[_Request] = []
+        self._writer = Writer(self)
         lookup = self.path / "lookup"
         lookup.mkdir(parents=True, exist_ok=True)
-        self._lock = WriteLock(lookup / "lock")
+        self.lock = WriteLock(lookup / "lock")
         self.state_file = StateFile(lookup / "state")
         self.table = Table(lookup / "data", key_size, record_nr_max)
         self.files = DataFiles(self.path)
         state = self.state_file.read()
         if state is None or self._is_behind(state):
-            with self._lock.held(lock_timeout), contextlib.suppress(ForeignTruncation):  # it can still be read
+            with self.lock.held(lock_timeout), contextlib.suppress(ForeignTruncation):  # it can still be read
                 self._finish_compaction()
                 self.current_state()
         self._generation = (self.state_file.read() or _EMPTY).generation
@@ -252,8 +250,8 @@ class OurDB:
         from herojobs.ourdb import recovery
 
         self._check_id(id)
-        with self._lock.held(self._timeout(lock_timeout)):
-            self._use_generation()
+        with self.lock.held(self._timeout(lock_timeout)):
+            self.use_generation()
             if not self.table.get(id):
                 raise NotFound(id)
             chain = [version.location for version in self.chain(id, 1 << 30)]
@@ -298,7 +296,7 @@ class OurDB:
         Raises:
             CorruptRecord: one's bytes aren't what was written.
         """
-        self._use_generation()
+        self.use_generation()
         length = self.table.length
         found: list[tuple[int, bytes] | None] = []
         for id, location in zip(ids, self.table.get_many([id if 0 <= id < length else 0 for id in ids]), strict=True):
@@ -312,7 +310,7 @@ class OurDB:
     def locate(self, id: int) -> int:
         """Return where a record's newest version is. Raises NotFound."""
         self._check_id(id)
-        self._use_generation()
+        self.use_generation()
         location = self.table.get(id)
         if not location:
             raise NotFound(id)
@@ -344,7 +342,7 @@ class OurDB:
         """
         from herojobs.ourdb import recovery
 
-        self._use_generation()
+        self.use_generation()
         for record in recovery.records(self, since):
             deleted = recovery.deleted_id(record.data) if record.previous else 0
             id = deleted or (self.id_of(record.data) if self.id_of else 0)
@@ -360,7 +358,7 @@ class OurDB:
     @property
     def generation(self) -> int:
         """Counts compactions: a location, or a position of `scan`, means nothing in another generation."""
-        self._use_generation()
+        self.use_generation()
         return self._generation
 
     def read(self, location: int) -> tuple[Header, bytes]:
@@ -393,11 +391,11 @@ class OurDB:
         from herojobs.ourdb import check
 
         self._check_open()
-        with self._lock.held(self._lock_timeout):
+        with self.lock.held(self.lock_timeout):
             if not repair:
                 with contextlib.suppress(ForeignTruncation):  # told fault by fault
                     self.current_state()
-            self._use_generation()
+            self.use_generation()
             return check.check(self, repair=repair)
 
     def compact(self, *, keep: int | None = None) -> None:
@@ -415,11 +413,11 @@ class OurDB:
         if keep is not None and keep < 1:
             raise ValueError(f"keep {keep}: at least 1")
         self._check_open()
-        with self._lock.held(self._lock_timeout):
+        with self.lock.held(self.lock_timeout):
             self.current_state()
-            self._use_generation()
+            self.use_generation()
             compact.compact(self, keep)
-            self._use_generation()
+            self.use_generation()
             if self.dump:
                 dump.export(self)
 
@@ -432,16 +430,16 @@ class OurDB:
         from herojobs.ourdb import dump
 
         self._check_open()
-        with self._lock.held(self._lock_timeout):
+        with self.lock.held(self.lock_timeout):
             self.current_state()
-            self._use_generation()
+            self.use_generation()
             return dump.export(self)
 
     # closing
 
     def flush(self) -> None:
         """Have the disk hold everything that this object has written."""
-        numbers, self._unsynced = self._unsynced, set()
+        numbers, self._writer.unsynced = self._writer.unsynced, set()
         for number in numbers:
             with contextlib.suppress(OSError, OurDBError):  # closed meanwhile, or removed by a compaction
                 self.files.sync(number)
@@ -451,23 +449,23 @@ class OurDB:
         if self._closed:
             return
         syncing.syncer.forget(id(self))
-        if self._sync != "never":
+        if self.sync != "never":
             self.flush()
-        if self._wrote:
+        if self._writer.wrote:
             self._leave_clean()
         self._closed = True
         self.files.close()
         self.table.close()
         self.state_file.close()
-        self._lock.close()
+        self.lock.close()
 
     def _leave_clean(self) -> None:
         """Note that everything is on the disk, and renew the dump; a full disk or another writer is no error here."""
         from herojobs.ourdb import dump
 
-        with contextlib.suppress(OSError, OurDBError), self._lock.held(0):
+        with contextlib.suppress(OSError, OurDBError), self.lock.held(0):
             state = self.current_state()
-            if self._sync != "never":
+            if self.sync != "never":
                 self.files.sync(state.end >> 32)
                 self.table.sync()
                 self.state_file.write(state._replace(clean=True))
@@ -524,67 +522,9 @@ class OurDB:
         compacting = (self.path / "compact").exists()
         return compacting or not same_boot or self.files.size(file) != position or self.files.path(file + 1).exists()
 
-    def _commit(self, build: Callable[[Commit], Any], lock_timeout: float | None) -> Any:
-        """Have `build` add records to a commit, and write it; who waits meanwhile is written along."""
+    def _commit(self, build: Build, lock_timeout: float | None) -> Any:
         self._check_open()
-        timeout = self._timeout(lock_timeout)
-        request = _Request(build)
-        self._requests.append(request)
-        try:
-            with self._lock.held(timeout):
-                if not request.done:
-                    requests, self._requests = self._requests, []
-                    if request not in requests:
-                        requests.append(request)
-                    self._write([each for each in requests if not each.done])
-        except BaseException:
-            if request in self._requests:
-                self._requests.remove(request)
-            raise
-        if request.error is not None:
-            raise request.error
-        return request.result
-
-    def _write(self, requests: list[_Request]) -> None:
-        try:
-            state = self.current_state()
-            self._use_generation()
-            commit = Commit(self.table, state.end, state.next_id, file_size=self.file_size, max_record=self.max_record)
-            for request in requests:
-                mark, entries = commit.mark(), dict(commit.entries) if len(requests) > 1 else {}
-                try:
-                    request.result = request.build(commit)
-                except Exception as e:
-                    commit.back_to(mark, entries)
-                    request.error = e
-            numbers = commit.write(self.files)
-            if not numbers:
-                return
-            self._wrote = True
-            if self._sync == "always":
-                for number in numbers:
-                    self.files.sync(number)
-            self._write_table(commit)
-            self.state_file.write(State(state.generation, commit.end, commit.next_id, False, boot_id()))
-            if self._sync == "interval":
-                self._unsynced.update(numbers)
-                syncing.syncer.note(id(self), self.flush)
-        except BaseException as e:
-            for request in requests:
-                request.error = request.error or e
-        finally:
-            for request in requests:
-                request.done = True
-
-    def _write_table(self, commit: Commit) -> None:
-        before = dict(zip(commit.entries, self.table.get_many(commit.entries), strict=True))
-        try:
-            self.table.put_many(commit.entries)
-        except OSError as e:
-            commit.cut(self.files)
-            with contextlib.suppress(OSError):
-                self.table.put_many(before)
-            raise DiskFull(f"{self.path}: the lookup table can't grow ({e}); nothing was written") from e
+        return self._writer.commit(build, self._timeout(lock_timeout))
 
     def chain(self, id: int, depth: int) -> Iterator[Version]:
         """Yield a record's versions, the newest first, none if it has none; for the package's own use."""
@@ -609,8 +549,8 @@ class OurDB:
     def _read_again(self, id: int) -> tuple[int, bytes] | None:
         """Read a record whose bytes didn't fit: its entry may have been caught half-written."""
         for attempt in range(4):
-            with self._lock.held(self._lock_timeout) if attempt == 3 else contextlib.nullcontext():
-                self._use_generation()
+            with self.lock.held(self.lock_timeout) if attempt == 3 else contextlib.nullcontext():
+                self.use_generation()
                 location = self.table.get(id)
                 if not location:
                     return None
@@ -622,12 +562,12 @@ class OurDB:
             return None  # erased by another program
         raise CorruptRecord(id, file, position, "its data doesn't fit its CRC, or the file ends inside it")
 
-    def _use_generation(self) -> None:
+    def use_generation(self) -> None:
         """After another process has compacted, open the new files."""
         self._check_open()
         state = self.state_file.read()
         if state is not None and state.generation != self._generation:
-            with self._lock.held(self._lock_timeout):  # until the compaction is over
+            with self.lock.held(self.lock_timeout):  # until the compaction is over
                 self._finish_compaction()
                 state = self.state_file.read() or state
                 self._reopen()
@@ -642,24 +582,12 @@ class OurDB:
             raise DatabaseClosed(f"{self.path} was closed")
 
     def _timeout(self, lock_timeout: float | None) -> float:
-        return self._lock_timeout if lock_timeout is None else lock_timeout
+        return self.lock_timeout if lock_timeout is None else lock_timeout
 
 
 def after(version: Version) -> int:
     """Return the location behind a version, for `OurDB.scan`."""
     return version.location + HEADER + len(version.data)
-
-
-class _Request:
-    """What one caller wants written."""
-
-    __slots__ = ("build", "done", "error", "result")
-
-    def __init__(self, build: Callable[[Commit], Any]) -> None:
-        self.build = build
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.done = False
 
 
 _EMPTY = State(0, 0, 1, True, b"")
