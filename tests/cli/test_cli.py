@@ -23,7 +23,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 def home() -> Iterator[Path]:
     """A home with a running `herojobs dev`."""
     with tempfile.TemporaryDirectory(prefix="hj-cli-") as folder:
-        env = {**os.environ, "HEROJOBS_HOME": folder}
+        env = {**os.environ, "HEROJOBS_HOME": folder, "HEROJOBS_STOP_TIMEOUT": "0.5"}
         dev = subprocess.Popen(
             [sys.executable, "-m", "herojobs", "dev", "--workers", "1"],
             env=env,

@@ -28,6 +28,7 @@ from herojobs.settings import Settings, load
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.status import Status
     from rich.table import Table
 
     from herojobs.client import HeroJobs
@@ -84,6 +85,13 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
+
+
+def working(what: str) -> Status:
+    """Show on the terminal, while the block runs, that something takes its time."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(what)
 
 
 def table(*columns: str, title: str | None = None) -> Table:

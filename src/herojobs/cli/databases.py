@@ -39,7 +39,7 @@ def repair(name: Database, json: Json = False) -> None:
 @app.command()
 def compact(name: Database) -> None:
     """Rewrite the data files without what was deleted."""
-    with _open(name) as db:
+    with _open(name) as db, common.working(f"compacting {name} ..."):
         before = sum(path.stat().st_size for path in db.path.glob("*.db"))
         db.compact()
         after = sum(path.stat().st_size for path in db.path.glob("*.db"))
@@ -81,7 +81,7 @@ def cat(
 def _report(name: str, *, repair: bool, json: bool) -> None:
     if not name:
         raise InvalidJob("database", name, "empty", "circle/topic, or a path")
-    with _open(name) as db:
+    with _open(name) as db, common.working(f"reading {name} ..."):
         report = db.check(repair=repair)
     if json:
         common.print_json(report)

@@ -33,7 +33,8 @@ class Finding(NamedTuple):
 def doctor(json: Json = False) -> None:
     """Look at Redis, the clock, limits, the disk and all databases; ends with 1 if there is a problem."""
     settings = options.settings()
-    findings = [*_redis(settings), *_machine(settings), *_databases(settings)]
+    with common.working("looking ..."):
+        findings = [*_redis(settings), *_machine(settings), *_databases(settings)]
     if json:
         common.print_json(findings)
     else:

@@ -134,18 +134,20 @@ def list_(
     """List jobs, the newest first."""
     with options.client() as hero:
         common.check_names(hero, circle, topic)
-        found = hero.find(
-            circle_id=circle,
-            topic=topic,
-            status=status,
-            kind=kind,
-            reason=reason,
-            tag=tag,
-            text=text,
-            since=None if since is None else _time(since, -1, "since"),
-            limit=limit,
-            before=before,
-        )
+        moment = None if since is None else _time(since, -1, "since")
+        with common.working("bringing the index up to date ..."):
+            found = hero.find(
+                circle_id=circle,
+                topic=topic,
+                status=status,
+                kind=kind,
+                reason=reason,
+                tag=tag,
+                text=text,
+                since=moment,
+                limit=limit,
+                before=before,
+            )
     if json:
         common.print_json(found)
         return

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -184,15 +185,21 @@ class Core:
     async def follow(self, ref: AnyRef) -> AsyncGenerator[str]:
         """Yield a job's output until it is over; see `HeroJobs.follow`."""
         queue, number = as_ref(ref)
+        keeps = (await self.get(ref)).log
+        path = self._store.log_path(queue, number)
+        seen = 0
         async with self._redis.log_lines(queue, number) as lines:
-            kept = self.log(ref)
-            if kept:
-                yield kept
             while True:
                 over = (await self.get(ref)).is_over
-                while (text := await lines.next(LAST_WORDS if over else RECHECK / 4)) is not None:
+                text = await lines.next(LAST_WORDS if over else RECHECK / 4 if seen or not keeps else 0.0)
+                if keeps:  # what is published is in the file already: read there, it comes once and whole
+                    data = _from(path, seen)
+                    seen += len(data)
+                    if data:
+                        yield data.decode("utf-8", "replace")
+                elif text is not None:
                     yield text
-                if over:
+                if over and text is None:
                     return
 
     async def queues(self, circle_id: str | None) -> list[QueueInfo]:
@@ -341,3 +348,13 @@ def as_ref(ref: AnyRef) -> Ref:
 def _key(job: Job) -> JobKey:
     """Return the id by which Redis knows a job."""
     return job_key(job.key.encode()) if job.key else job.job_id
+
+
+def _from(path: Path, position: int) -> bytes:
+    """Return a file's bytes from a position on, none if there is no file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(position)
+            return file.read()
+    except FileNotFoundError:
+        return b""

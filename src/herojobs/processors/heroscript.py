@@ -29,6 +29,11 @@ class HeroScriptProcessor:
         self._root = Path(settings.heroscript_include_root) if settings.heroscript_include_root else None
         self._caches: dict[str | None, ScriptCache] = {}
         self._hero: HeroJobs | None = None
+        for circle, names in settings.circle_actors.items():
+            try:
+                self._registry.limited(names)
+            except ValueError as e:
+                raise WorkerError(f"the setting circle_actors, circle {circle}: {e}") from None
 
     def is_concurrent(self, job: Job) -> bool:
         """Return whether all actions of the script are asynchronous."""
