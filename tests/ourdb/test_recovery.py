@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from herojobs.ourdb import CorruptRecord, DiskFull, ForeignTruncation, NotFound, OurDB
+from herojobs.ourdb import CorruptRecord, DiskFull, ForeignTruncation, NotFound, OurDB, state
 from herojobs.ourdb.format import pack_header
 from ourdb.test_db import id_of, job
 
@@ -277,19 +277,17 @@ def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_another_boot_trusts_only_what_was_left_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from herojobs.ourdb import db as module
-
     folder = tmp_path / "db"
     fill(folder)  # closed: clean
     events: list[str] = []
-    monkeypatch.setattr(module, "boot_id", lambda: b"another boot 123")
+    monkeypatch.setattr(state, "_boot", b"another boot 123")
     with OurDB(folder, id_of=id_of, on_event=events.append) as db:
         assert db.get(2) == job(2, "third")
         assert not events
     db = OurDB(folder, id_of=id_of)
-    monkeypatch.setattr(module, "boot_id", lambda: b"another boot 124")
+    monkeypatch.setattr(state, "_boot", b"another boot 124")
     db.add(job)  # and the machine goes down
-    monkeypatch.setattr(module, "boot_id", lambda: b"another boot 125")
+    monkeypatch.setattr(state, "_boot", b"another boot 125")
     with OurDB(folder, id_of=id_of, on_event=events.append) as fresh:
         assert events
         assert fresh.get(7) == job(7)

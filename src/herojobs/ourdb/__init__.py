@@ -3,7 +3,7 @@
 Compatible with the original's files in both directions (docs/ourdb.md). It knows nothing of jobs.
 """
 
-from herojobs.ourdb.db import CHAINED, OurDB, SyncPolicy, Version, after
+from herojobs.ourdb.db import CHAINED, OurDB, SyncPolicy, after
 from herojobs.ourdb.errors import (
     CorruptRecord,
     DatabaseClosed,
@@ -16,6 +16,7 @@ from herojobs.ourdb.errors import (
     RecordTooLarge,
 )
 from herojobs.ourdb.format import key_size_for
+from herojobs.ourdb.reading import Version
 
 __all__ = [
     "CHAINED",

@@ -14,11 +14,15 @@ class Commit:
     Attributes:
         next_id: the id that the next new record gets.
         entries: what the table will hold, by id.
+        links: for its new versions of records, where the version before is.
+        erase: versions to erase once the table is written, deletions being in this commit.
     """
 
     def __init__(self, table: Table, end: int, next_id: int, *, file_size: int, max_record: int) -> None:
         self.next_id = next_id
         self.entries: dict[int, int] = {}
+        self.links: dict[int, int] = {}
+        self.erase: list[int] = []
         self._table = table
         self._file_size = file_size
         self._max_record = max_record
@@ -52,18 +56,21 @@ class Commit:
         location = self._file << 32 | self._position
         if self._table.key_size != 6 and location >> (8 * self._table.key_size):
             raise DatabaseFull(f"position {self._position} can't be named by a key of {self._table.key_size} bytes")
+        if previous:
+            self.links[location] = previous
         self._chunks.append(pack_header(data, previous))
         self._chunks.append(data)
         self._position += HEADER + size
         return location
 
-    def mark(self) -> tuple[int, int, int, int, int]:
+    def mark(self) -> tuple[int, int, int, int, int, int]:
         """Return where the commit stands, for `back_to`."""
-        return len(self._segments), len(self._chunks), self._file, self._position, self.next_id
+        return len(self._segments), len(self._chunks), len(self.erase), self._file, self._position, self.next_id
 
-    def back_to(self, mark: tuple[int, int, int, int, int], entries: dict[int, int]) -> None:
+    def back_to(self, mark: tuple[int, int, int, int, int, int], entries: dict[int, int]) -> None:
         """Forget what was added since `mark`; `entries` is a copy of what they were."""
-        segments, chunks, self._file, self._position, self.next_id = mark
+        segments, chunks, erase, self._file, self._position, self.next_id = mark
+        del self.erase[erase:]
         del self._segments[segments:]
         self._chunks = self._segments[-1][2]
         del self._chunks[chunks:]

@@ -11,8 +11,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from herojobs.ourdb.files import DataFiles
+from herojobs.ourdb import dump, marks
+from herojobs.ourdb.errors import CorruptRecord, DiskFull
+from herojobs.ourdb.files import FULL, DataFiles, replace, sync_folder
 from herojobs.ourdb.format import HEADER, pack_header
+from herojobs.ourdb.reading import UNFIT
 from herojobs.ourdb.state import State, boot_id
 from herojobs.ourdb.table import Table
 
@@ -24,34 +27,60 @@ MIN_GARBAGE = 64 * 1024 * 1024
 _BUFFER = 1 << 20
 
 
-def garbage(db: OurDB) -> tuple[int, int]:
-    """Return the bytes that nothing reaches, and all bytes."""
-    total = sum(db.files.size(number) for number in db.files.numbers())
-    live = sum(
-        HEADER + len(version.data) for id, _ in db.table.items() for version in db.chain(id, 1 << 30) if version.ok
-    )
+def garbage(db: OurDB, keep: int | None) -> tuple[int, int]:
+    """Return the bytes that a compaction would free, and all bytes."""
+    view = db.current_view()
+    total = sum(map(view.files.size, view.files.numbers()))
+    live = 0
+    for id, location in view.table.items():
+        live += sum(HEADER + len(version.data) for version in db.versions(id, location, keep or 1 << 30, view))
     return max(0, total - live), total
 
 
 def compact(db: OurDB, keep: int | None) -> None:
-    """Compact a database that the caller has locked.
+    """Compact a database that the caller has locked and brought up to date.
 
     Args:
         db: the database.
         keep: newest versions of each record to keep; None = all.
+
+    Raises:
+        CorruptRecord: a record's newest version is damaged. Nothing was changed.
+        DiskFull: there is no room for the new files. Likewise.
     """
     state = db.current_state()
     folder = db.path / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
+    try:
+        end = _write(db, folder, keep)
+        line = f"{end >> 32} {end & 0xFFFFFFFF} {state.next_id} {state.generation + 1}\n"
+        replace(folder / "commit", line.encode())
+        sync_folder(folder)
+    except BaseException as e:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(e, OSError) and e.errno in FULL:
+            raise DiskFull(f"{db.path}: no room for compacting ({e}); nothing was changed") from e
+        raise
+    finish(db)
+
+
+def _write(db: OurDB, folder: Path, keep: int | None) -> int:
+    """Write the new files and their table; return the location after the last record."""
     writer = _Writer(folder, db.file_size)
     table = Table(folder / "data", db.table.key_size, db.table.length)
     entries: dict[int, int] = {}
-    for id, _ in db.table.items():  # noqa: PERF102 - no dict
-        versions = [version for version in db.chain(id, keep or 1 << 30) if version.ok]
+    for id, location in db.table.items():
+        versions = list(db.chain(id, keep or 1 << 30))
+        if versions and not versions[0].ok:  # an older version must not pass for the newest
+            where = location >> 32, location & 0xFFFF_FFFF
+            raise CorruptRecord(id, *where, f"{UNFIT}; repair the database before compacting it")
         previous = 0
         for version in reversed(versions):
-            previous = writer.append(version.data, previous)
+            if version.ok:
+                previous = writer.append(version.data, previous)
+            else:
+                db.report(f"{db.path}: a damaged version of record {id} at {version.location:#x} isn't kept")
         if previous:
             entries[id] = previous
         if len(entries) >= 10_000:
@@ -60,11 +89,7 @@ def compact(db: OurDB, keep: int | None) -> None:
     table.put_many(entries)
     table.sync()
     table.close()
-    end = writer.close()
-    line = f"{end >> 32} {end & 0xFFFFFFFF} {state.next_id} {state.generation + 1}\n"
-    _write_synced(folder / "commit", line.encode())
-    _sync_folder(folder)
-    finish(db)
+    return writer.close()
 
 
 def finish(db: OurDB) -> None:
@@ -74,24 +99,31 @@ def finish(db: OurDB) -> None:
     """
     folder = db.path / FOLDER
     try:
-        words = (folder / "commit").read_text("ascii").split()
-    except OSError:
+        words = (folder / "commit").read_bytes().split()
+    except FileNotFoundError:
         shutil.rmtree(folder, ignore_errors=True)
         return
     last, position, next_id, generation = map(int, words)
+    end = last << 32 | position
+    dump.remove(db.path)  # its locations mean nothing any more
     # First, so that whoever has the old files open notices before it opens one of the new.
     state = db.state_file.read()
     if state is None or state.generation != generation:
-        db.state_file.write(State(generation, last << 32 | position, next_id, False, boot_id()))
+        key_size = db.table.key_size
+        db.state_file.write(State(generation, end, next_id, False, boot_id(), False, key_size))
         db.state_file.sync()
     for path in sorted(folder.glob("*.db")):
         path.replace(db.path / path.name)
-    for number in DataFiles(db.path).numbers():
+    files = DataFiles(db.path)
+    for number in files.numbers():
         if number > last:
-            (db.path / f"{number}.db").unlink()
+            files.path(number).unlink()
     if (folder / "data").exists():
         (folder / "data").replace(db.path / "lookup" / "data")
-    _sync_folder(db.path)
+    marks.seal_all(db.path, files, end)
+    sync_folder(db.path / "lookup")
+    sync_folder(db.path)
+    (folder / "commit").unlink()
     shutil.rmtree(folder)
 
 
@@ -130,18 +162,3 @@ class _Writer:
         self._file.flush()
         os.fdatasync(self._file.fileno())
         self._file.close()
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
+from herojobs.ourdb import checkpoint, marks, walk
 from herojobs.ourdb import sync as syncing
 from herojobs.ourdb.commit import Commit
-from herojobs.ourdb.errors import (
-    CorruptRecord,
-    DatabaseClosed,
-    DatabaseFull,
-    ForeignTruncation,
-    NotFound,
-    OurDBError,
-)
+from herojobs.ourdb.errors import DatabaseFull, DatabaseLocked, ForeignTruncation, NotFound, OurDBError
 from herojobs.ourdb.files import DataFiles
-from herojobs.ourdb.format import HEADER, KEY_SIZES, Header, fit, unpack_header
+from herojobs.ourdb.format import HEADER, KEY_SIZES
 from herojobs.ourdb.lock import WriteLock
-from herojobs.ourdb.state import State, StateFile, boot_id
+from herojobs.ourdb.reading import Reader, Version, View
+from herojobs.ourdb.state import EMPTY, State, StateFile, boot_id
 from herojobs.ourdb.table import Table
-from herojobs.ourdb.writer import Build, Writer
+from herojobs.ourdb.writer import Writer
 
 if TYPE_CHECKING:
     from herojobs.ourdb.check import Report
 
+T = TypeVar("T")
 SyncPolicy = Literal["always", "interval", "never"]
 Item = bytes | Callable[[int], bytes]
 """A new record: its data, or a function that makes it once the id is known."""
@@ -35,31 +34,8 @@ Item = bytes | Callable[[int], bytes]
 CHAINED = -1
 """Condition of `set_many`: the item before of the same id, in the same batch, was accepted."""
 
-FIRST_READ = 1024
-"""Bytes read at a record's place at first; most records are shorter, so that one read gets them."""
 
-
-class Version(NamedTuple):
-    """A record as `history` and `scan` give it.
-
-    Attributes:
-        id: its id; 0 = unknown.
-        location: where it is: file number << 32 | position.
-        previous: where the version before it is, 0 = it is the first one.
-        data: what was stored; empty if it is damaged or deleted.
-        ok: whether the data is what was stored.
-        deleted: whether it is the mark of a deletion.
-    """
-
-    id: int
-    location: int
-    previous: int
-    data: bytes
-    ok: bool = True
-    deleted: bool = False
-
-
-class OurDB:
+class OurDB(Reader):
     """A database in a folder: records with an id, and all earlier versions of each.
 
     Any number of threads and processes may use one folder at the same time. What a call has acknowledged survives the
@@ -113,23 +89,28 @@ class OurDB:
         self.id_of = id_of
         self.dump = dump
         self.sync: SyncPolicy = sync
-        self.lock_timeout = lock_timeout
         self.report = on_event or (lambda text: None)
+        self.lock_timeout = lock_timeout
         self._closed = False
-        self._generation = 0
+        self._wrote = False
+        self._unsynced: set[int] = set()
+        self._flushing = threading.Lock()
+        self._checked = time.monotonic()
         self._writer = Writer(self)
         lookup = self.path / "lookup"
         lookup.mkdir(parents=True, exist_ok=True)
-        self.lock = WriteLock(lookup / "lock")
         self.state_file = StateFile(lookup / "state")
-        self.table = Table(lookup / "data", key_size, record_nr_max)
-        self.files = DataFiles(self.path)
-        state = self.state_file.read()
-        if state is None or self._is_behind(state):
-            with self.lock.held(lock_timeout), contextlib.suppress(ForeignTruncation):  # it can still be read
-                self._finish_compaction()
-                self.current_state()
-        self._generation = (self.state_file.read() or _EMPTY).generation
+        state = self.state_file.read() or EMPTY
+        if state.key_size not in (0, key_size):
+            self.state_file.close()
+            raise OurDBError(f"{self.path} has a table with keys of {state.key_size} bytes: open it with that key_size")
+        self.lock = WriteLock(lookup / "lock")
+        self._view = View(state.generation, Table(lookup / "data", key_size, record_nr_max), DataFiles(self.path))
+        try:
+            self._begin(state)
+        except BaseException:
+            self._release()
+            raise
 
     # writing
 
@@ -165,8 +146,7 @@ class OurDB:
             commit.next_id = id
             return list(range(first, id))
 
-        ids: list[int] = self._commit(build, lock_timeout)
-        return ids
+        return self._commit(build, lock_timeout)
 
     def set(self, id: int, data: bytes, *, lock_timeout: float | None = None) -> int:
         """Store a new version of a record and return its location.
@@ -218,8 +198,7 @@ class OurDB:
 
         for id, _, _ in items:
             self._check_id(id)
-        locations: list[int | None] = self._commit(build, lock_timeout)
-        return locations
+        return self._commit(build, lock_timeout)
 
     def put_at(self, id: int, data: bytes, *, lock_timeout: float | None = None) -> int:
         """Store a new record under an id that was never used, and give later ids past it; return its location.
@@ -231,14 +210,13 @@ class OurDB:
         self._check_id(id)
 
         def build(commit: Commit) -> int:
-            if id < commit.next_id and (commit.locate(id) or self.incremental):
+            if commit.locate(id) or (self.incremental and id < commit.next_id):
                 raise ValueError(f"id {id} was used already; the next one is {commit.next_id}")
             commit.next_id = max(commit.next_id, id + 1)
             commit.entries[id] = location = commit.append(data, 0)
             return location
 
-        location: int = self._commit(build, lock_timeout)
-        return location
+        return self._commit(build, lock_timeout)
 
     def delete(self, id: int, *, lock_timeout: float | None = None) -> None:
         """Remove a record and all its versions, so that their bytes are gone from the files.
@@ -247,134 +225,22 @@ class OurDB:
             NotFound: no record has the id.
             DiskFull, DatabaseLocked: it is still there.
         """
-        from herojobs.ourdb import recovery
-
         self._check_id(id)
-        with self.lock.held(self._timeout(lock_timeout)):
-            self.use_generation()
-            if not self.table.get(id):
+
+        def bury(commit: Commit) -> None:
+            location = tip = commit.locate(id)
+            if not tip:
                 raise NotFound(id)
-            chain = [version.location for version in self.chain(id, 1 << 30)]
+            places = []
+            while location in commit.links:  # written by another thread in this very commit
+                places.append(location)
+                location = commit.links[location]
+            places += [version.location for version in self.versions(id, location, 1 << 30, self._view)]
+            commit.append(walk.tombstone(id, places or [tip]), tip)
+            commit.entries[id] = 0
+            commit.erase += places
 
-            def bury(commit: Commit) -> None:
-                commit.append(recovery.tombstone(id, chain), chain[0])
-                commit.entries[id] = 0
-
-            self._commit(bury, lock_timeout)
-            for location in chain:
-                self._erase(location)
-
-    # reading
-
-    def get(self, id: int) -> bytes:
-        """Return a record's newest version.
-
-        Raises:
-            NotFound: no record has the id.
-            CorruptRecord: its bytes aren't what was written.
-        """
-        return self.tip(id)[1]
-
-    def get_many(self, ids: Sequence[int]) -> list[bytes | None]:
-        """Return the newest versions of records, in order; None for ids that no record has.
-
-        Raises:
-            CorruptRecord: one's bytes aren't what was written.
-        """
-        return [tip and tip[1] for tip in self.tips(ids)]
-
-    def tip(self, id: int) -> tuple[int, bytes]:
-        """Return the location and the data of a record's newest version. Raises as `get`."""
-        (tip,) = self.tips([id])
-        if tip is None:
-            raise NotFound(id)
-        return tip
-
-    def tips(self, ids: Sequence[int]) -> list[tuple[int, bytes] | None]:
-        """Return location and data of the newest version of each record, None for ids that no record has.
-
-        Raises:
-            CorruptRecord: one's bytes aren't what was written.
-        """
-        self.use_generation()
-        length = self.table.length
-        found: list[tuple[int, bytes] | None] = []
-        for id, location in zip(ids, self.table.get_many([id if 0 <= id < length else 0 for id in ids]), strict=True):
-            if not location or not 0 <= id < length:
-                found.append(None)
-                continue
-            data = self.read(location)[1]
-            found.append((location, data) if data else self._read_again(id))
-        return found
-
-    def locate(self, id: int) -> int:
-        """Return where a record's newest version is. Raises NotFound."""
-        self._check_id(id)
-        self.use_generation()
-        location = self.table.get(id)
-        if not location:
-            raise NotFound(id)
-        return location
-
-    def history(self, id: int, depth: int = 255) -> list[Version]:
-        """Return up to `depth` versions of a record, the newest first; a damaged one has `ok` False.
-
-        Raises:
-            NotFound: no record has the id.
-        """
-        self.locate(id)
-        return list(self.chain(id, depth))
-
-    @property
-    def next_id(self) -> int:
-        """The id that the next new record gets, in incremental mode."""
-        self._check_open()
-        state = self.state_file.read()
-        return state.next_id if state else 1
-
-    def scan(self, since: int = 0) -> Iterator[Version]:
-        """Yield every whole record from a location on, in the order of the files; deletions as `deleted`.
-
-        To go on later, call it with `after(version)` of the last one, if `generation` is still the same.
-
-        Args:
-            since: where to begin: 0 = at the beginning.
-        """
-        from herojobs.ourdb import recovery
-
-        self.use_generation()
-        for record in recovery.records(self, since):
-            deleted = recovery.deleted_id(record.data) if record.previous else 0
-            id = deleted or (self.id_of(record.data) if self.id_of else 0)
-            yield Version(id, record.location, record.previous, record.data, True, bool(deleted))
-
-    @property
-    def doubtful(self) -> frozenset[int]:
-        """Ids that another program wrote, or may have deleted: nobody should act on them unasked."""
-        from herojobs.ourdb import recovery
-
-        return frozenset([*recovery.foreign_ids(self), *recovery.uncertain(self)])
-
-    @property
-    def generation(self) -> int:
-        """Counts compactions: a location, or a position of `scan`, means nothing in another generation."""
-        self.use_generation()
-        return self._generation
-
-    def read(self, location: int) -> tuple[Header, bytes]:
-        """Return the header at a location and the data, empty if it isn't whole; for the package's own use."""
-        file, position = location >> 32, location & 0xFFFF_FFFF
-        raw = self.files.read(file, position, FIRST_READ)
-        if len(raw) < HEADER:
-            return Header(0, 0, 0), b""
-        header = unpack_header(raw)
-        if len(raw) - HEADER < header.size:
-            raw = self.files.read(file, position, HEADER + header.size)
-        length = fit(raw, header, HEADER, header.size)
-        if length < 0:  # longer than 65,535 bytes, or damaged
-            raw = self.files.read(file, position, HEADER + self.max_record)
-            length = fit(raw, header, HEADER)
-        return header, raw[HEADER : HEADER + length] if length > 0 else b""
+        self._commit(bury, lock_timeout)
 
     # looking after
 
@@ -390,13 +256,24 @@ class OurDB:
         """
         from herojobs.ourdb import check
 
-        self._check_open()
-        with self.lock.held(self.lock_timeout):
-            if not repair:
-                with contextlib.suppress(ForeignTruncation):  # told fault by fault
-                    self.current_state()
-            self.use_generation()
+        with self._settled(cut=True):
             return check.check(self, repair=repair)
+
+    def confirm(self, ids: Iterable[int] | None = None) -> None:
+        """Have doubtful ids be like any others, because an operator has looked at them.
+
+        Args:
+            ids: which; None = all.
+
+        Raises:
+            DatabaseLocked: another writer held the lock for `lock_timeout`.
+        """
+        self.check_open()
+        chosen = None if ids is None else set(ids)
+        with self.lock.held(self.lock_timeout):
+            for name in (marks.FOREIGN, marks.UNCERTAIN):
+                left = set() if chosen is None else set(marks.read(self.path, name)) - chosen
+                marks.write(self.path, name, left)
 
     def compact(self, *, keep: int | None = None) -> None:
         """Rewrite the data files without what was deleted.
@@ -412,14 +289,24 @@ class OurDB:
 
         if keep is not None and keep < 1:
             raise ValueError(f"keep {keep}: at least 1")
-        self._check_open()
-        with self.lock.held(self.lock_timeout):
-            self.current_state()
-            self.use_generation()
+        with self._settled():
             compact.compact(self, keep)
-            self.use_generation()
+            self.current_view()
             if self.dump:
                 dump.export(self)
+
+    def compact_if_due(self, *, keep: int | None = None) -> bool:
+        """Compact if more than half of the bytes, and at least 64 MiB, are garbage; return whether it was done.
+
+        It reads every record, so call it rarely. Arguments and errors as `compact`.
+        """
+        from herojobs.ourdb import compact
+
+        unused, total = compact.garbage(self, keep)
+        if unused < compact.MIN_GARBAGE or unused * 2 < total:
+            return False
+        self.compact(keep=keep)
+        return True
 
     def export_dump(self) -> Path:
         """Write the dump that other programs start from; return its folder.
@@ -429,20 +316,30 @@ class OurDB:
         """
         from herojobs.ourdb import dump
 
-        self._check_open()
-        with self.lock.held(self.lock_timeout):
-            self.current_state()
-            self.use_generation()
+        with self._settled():
             return dump.export(self)
 
     # closing
 
     def flush(self) -> None:
         """Have the disk hold everything that this object has written."""
-        numbers, self._writer.unsynced = self._writer.unsynced, set()
-        for number in numbers:
-            with contextlib.suppress(OSError, OurDBError):  # closed meanwhile, or removed by a compaction
-                self.files.sync(number)
+        with self._flushing:
+            if self._closed:
+                return
+            if self._unsynced:
+                numbers, self._unsynced = self._unsynced, set()
+                files = self.files
+                for number in list(numbers):
+                    try:
+                        files.sync(number)
+                    except FileNotFoundError:  # removed by a compaction
+                        continue
+                    except OSError as e:
+                        self.report(f"{files.path(number)}: not flushed: {e}")
+            if time.monotonic() - self._checked > checkpoint.INTERVAL:
+                self._checked = time.monotonic()
+                with contextlib.suppress(OSError, OurDBError):
+                    checkpoint.write(self)
 
     def close(self) -> None:
         """Flush and close. Closing again does nothing."""
@@ -451,9 +348,13 @@ class OurDB:
         syncing.syncer.forget(id(self))
         if self.sync != "never":
             self.flush()
-        if self._writer.wrote:
+        if self._wrote:
             self._leave_clean()
-        self._closed = True
+        with self._flushing:
+            self._closed = True
+        self._release()
+
+    def _release(self) -> None:
         self.files.close()
         self.table.close()
         self.state_file.close()
@@ -464,12 +365,10 @@ class OurDB:
         from herojobs.ourdb import dump
 
         with contextlib.suppress(OSError, OurDBError), self.lock.held(0):
-            state = self.current_state()
+            self.current_view()
+            self.current_state()
             if self.sync != "never":
-                self.files.sync(state.end >> 32)
-                self.table.sync()
-                self.state_file.write(state._replace(clean=True))
-                self.state_file.sync()
+                checkpoint.write(self, clean=True)
             if self.dump and dump.is_due(self):
                 dump.export(self)
 
@@ -489,105 +388,98 @@ class OurDB:
         Raises:
             ForeignTruncation: a data file is shorter than it was.
         """
+        state = self.state_file.read()
+        if state is not None:
+            file, position = state.end >> 32, state.end & 0xFFFF_FFFF
+            if (
+                self.files.size(file) == position
+                and not state.truncated
+                and (state.clean or state.boot == boot_id())
+                and not self.files.exists(file + 1)
+            ):
+                return state
         from herojobs.ourdb import recovery
 
-        state = self.state_file.read()
-        if state is None or (state.boot != boot_id() and not state.clean):
-            return recovery.rebuild(self)
+        return recovery.catch_up(self, state)
+
+    def wrote(self, numbers: Iterable[int]) -> None:
+        """Note which data files were written to, so that they are flushed; for the package's own use."""
+        self._wrote = True
+        if self.sync == "never":
+            return
+        if self.sync == "interval":
+            self._unsynced.update(numbers)
+        syncing.syncer.note(id(self), self.flush)
+
+    def _begin(self, state: State) -> None:
+        """Take in what happened while nobody had the database open; finish what a process left that died."""
         file, position = state.end >> 32, state.end & 0xFFFF_FFFF
-        size = self.files.size(file)
-        if size == position and not self.files.path(file + 1).exists():
-            return state
-        if size < position:
-            raise ForeignTruncation(f"{self.files.path(file)} has {size} bytes and had {position}; repair it")
-        return recovery.replay(self, state)
+        if (
+            state is not EMPTY
+            and (state.clean or state.boot == boot_id())
+            and self.files.size(file) == position
+            and not self.files.exists(file + 1)
+            and (not file or marks.as_sealed(self.path, file))
+            and not compacting(self.path)
+        ):
+            return
+        from herojobs.ourdb import compact, recovery
 
-    def _finish_compaction(self) -> None:
-        """Finish what a process that died has left, under the lock, and open the files that count then."""
-        if (self.path / "compact").exists():
-            from herojobs.ourdb import compact
+        if compacting(self.path) and not (self.path / compact.FOLDER / "commit").exists() and state is not EMPTY:
+            timeout = 0.0  # most likely somebody is at it
+        else:
+            timeout = self.lock_timeout
+        try:
+            with self.lock.held(timeout):
+                if compacting(self.path):
+                    compact.finish(self)
+                self.current_view()
+                with contextlib.suppress(ForeignTruncation):  # it can still be read
+                    recovery.look_at_sealed(self)
+                    self.current_state()
+        except DatabaseLocked:
+            if timeout:
+                raise
 
-            compact.finish(self)
-            self._reopen()
+    @contextlib.contextmanager
+    def _settled(self, *, cut: bool = False) -> Iterator[None]:
+        """Hold the lock, the table being up to date; `cut`: go on if another program has cut a data file."""
+        self.check_open()
+        with self.lock.held(self.lock_timeout):
+            self.current_view()
+            with contextlib.suppress(ForeignTruncation) if cut else contextlib.nullcontext():
+                self.current_state()
+            self.current_view()
+            yield
 
     def _reopen(self) -> None:
-        key_size, length = self.table.key_size, self.table.length
-        self.files.close()
-        self.table.close()
-        self.table = Table(self.path / "lookup" / "data", key_size, length)
+        """Open the files of the generation that counts now, after another process has compacted or repaired."""
+        with self.lock.held(self.lock_timeout):  # until it is over
+            if compacting(self.path):
+                from herojobs.ourdb import compact
 
-    def _is_behind(self, state: State) -> bool:
-        file, position = state.end >> 32, state.end & 0xFFFF_FFFF
-        same_boot = state.boot == boot_id() or state.clean
-        compacting = (self.path / "compact").exists()
-        return compacting or not same_boot or self.files.size(file) != position or self.files.path(file + 1).exists()
+                compact.finish(self)
+            old = self._view
+            state = self.state_file.read() or EMPTY
+            if state.generation != old.generation:
+                table = Table(self.path / "lookup" / "data", old.table.key_size, old.table.length)
+                self._view = View(state.generation, table, DataFiles(self.path))  # the old ones close by themselves
 
-    def _commit(self, build: Build, lock_timeout: float | None) -> Any:
-        self._check_open()
-        return self._writer.commit(build, self._timeout(lock_timeout))
-
-    def chain(self, id: int, depth: int) -> Iterator[Version]:
-        """Yield a record's versions, the newest first, none if it has none; for the package's own use."""
-        location = self.table.get(id)
-        seen: set[int] = set()
-        while location and len(seen) < depth and location not in seen:
-            seen.add(location)
-            header, data = self.read(location)
-            if not data and header == Header(0, 0, 0):
-                return  # erased, or no header at all: nothing tells where it goes on
-            yield Version(id, location, header.previous, data, bool(data))
-            following = header.previous
-            if following >> 32 == location >> 32 and following >= location:
-                return  # within a file the version before lies before
-            location = following
-
-    def _erase(self, location: int) -> None:
-        data = self.read(location)[1]
-        if data:
-            self.files.overwrite(location >> 32, location & 0xFFFF_FFFF, bytes(HEADER + len(data)))
-
-    def _read_again(self, id: int) -> tuple[int, bytes] | None:
-        """Read a record whose bytes didn't fit: its entry may have been caught half-written."""
-        for attempt in range(4):
-            with self.lock.held(self.lock_timeout) if attempt == 3 else contextlib.nullcontext():
-                self.use_generation()
-                location = self.table.get(id)
-                if not location:
-                    return None
-                header, data = self.read(location)
-                if data:
-                    return location, data
-        file, position = location >> 32, location & 0xFFFF_FFFF
-        if header == Header(0, 0, 0) and self.files.size(file) >= position + HEADER:
-            return None  # erased by another program
-        raise CorruptRecord(id, file, position, "its data doesn't fit its CRC, or the file ends inside it")
-
-    def use_generation(self) -> None:
-        """After another process has compacted, open the new files."""
-        self._check_open()
-        state = self.state_file.read()
-        if state is not None and state.generation != self._generation:
-            with self.lock.held(self.lock_timeout):  # until the compaction is over
-                self._finish_compaction()
-                state = self.state_file.read() or state
-                self._reopen()
-                self._generation = state.generation
+    def _commit(self, build: Callable[[Commit], T], lock_timeout: float | None) -> T:
+        timeout = self.lock_timeout if lock_timeout is None else lock_timeout
+        result: T = self._writer.commit(build, timeout)
+        return result
 
     def _check_id(self, id: int) -> None:
         if not 0 <= id < self.table.length or (self.incremental and id == 0):
             raise NotFound(id)
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise DatabaseClosed(f"{self.path} was closed")
 
-    def _timeout(self, lock_timeout: float | None) -> float:
-        return self.lock_timeout if lock_timeout is None else lock_timeout
+def compacting(path: Path) -> bool:
+    """Return whether a compaction is under way, or was when a process died."""
+    return os.access(f"{path}/compact", os.F_OK)
 
 
 def after(version: Version) -> int:
     """Return the location behind a version, for `OurDB.scan`."""
     return version.location + HEADER + len(version.data)
-
-
-_EMPTY = State(0, 0, 1, True, b"")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from herojobs.ourdb.files import replace
 from herojobs.ourdb.format import pack_location, unpack_location
+from herojobs.ourdb.state import EMPTY, State
 
 if TYPE_CHECKING:
     from herojobs.ourdb.db import OurDB
 
 FOLDER = "lookup_dump.db"
-ALWAYS_BELOW = 20_000
-"""Ids up to which every close renews the dump; beyond, only when a tenth more has come, so that closing stays cheap."""
+ALWAYS_BELOW = 1_000
+"""Ids up to which every close renews the dump; beyond, a close does so only if since the last time at least as many
+bytes of records have come as the dump has, so that it never costs more than a part of what was written anyway."""
 
 
 def export(db: OurDB) -> Path:
@@ -28,28 +31,34 @@ def export(db: OurDB) -> Path:
         (db.path / f"{FOLDER}.inc").unlink(missing_ok=True)
     folder.mkdir(exist_ok=True)
     size = db.table.key_size
-    next_id = db.next_id
+    state = db.state_file.read() or EMPTY
+    table = db.table
     if db.incremental:
-        used = dict(db.table.items())
-        chunks = [id.to_bytes(4, "little") + pack_location(used.get(id, 0), size) for id in range(1, next_id)]
+        ids = range(1, state.next_id)
+        pairs: Iterable[tuple[int, int]] = zip(ids, table.get_many(ids), strict=True)
     else:
-        chunks = [id.to_bytes(4, "little") + pack_location(location, size) for id, location in db.table.items()]
-    _replace(folder / "data", b"".join(chunks))
+        pairs = table.items()
+    replace(folder / "data", b"".join(id.to_bytes(4, "little") + pack_location(at, size) for id, at in pairs))
     if db.incremental:
-        _replace(folder / ".inc", b"%d" % next_id)
+        replace(folder / ".inc", b"%d" % state.next_id)
+    replace(db.path / "lookup" / "dumped", b"%d" % _written(db, state), sync=False)
     return folder
 
 
 def is_due(db: OurDB) -> bool:
     """Return whether a close should renew the dump."""
-    next_id = db.next_id
-    if next_id <= ALWAYS_BELOW:
-        return True
     try:
-        dumped = int((db.path / FOLDER / ".inc").read_bytes())
+        size = (db.path / FOLDER / "data").stat().st_size
+        dumped = int((db.path / "lookup" / "dumped").read_bytes())
     except (OSError, ValueError):
         return True
-    return next_id > dumped * 1.1
+    written = _written(db, db.state_file.read() or EMPTY)
+    return size <= ALWAYS_BELOW * (4 + db.table.key_size) or written < dumped or written - dumped >= size
+
+
+def _written(db: OurDB, state: State) -> int:
+    """Return how many bytes all data files have, as far as the table reflects them."""
+    return sum(map(db.files.size, range(state.end >> 32))) + (state.end & 0xFFFF_FFFF)
 
 
 def load(folder: Path, key_size: int) -> tuple[dict[int, int], int] | None:
@@ -85,15 +94,6 @@ def _number(path: Path) -> int:
         return int(path.read_bytes())
     except (OSError, ValueError):
         return 0
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.new")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fdatasync(file.fileno())
-    temporary.replace(path)
 
 
 def remove(folder: Path) -> None:

@@ -44,7 +44,15 @@ class WriteLock:
 
     @contextlib.contextmanager
     def held(self, timeout: float) -> Iterator[None]:
-        """Hold the lock for the block. The thread that holds it may take it again.
+        """Hold the lock for the block; arguments and errors as `acquire`."""
+        self.acquire(timeout)
+        try:
+            yield
+        finally:
+            self.release()
+
+    def acquire(self, timeout: float) -> None:
+        """Take the lock. The thread that holds it may take it again; each time takes a `release`.
 
         Args:
             timeout: seconds to wait for it; 0 = one try.
@@ -55,21 +63,33 @@ class WriteLock:
         if self._pid != os.getpid():
             os.close(self._fd)
             self._open()  # a forked child shares its parent's descriptor, and with it the parent's lock
-        deadline = time.monotonic() + timeout
-        if not self._mutex.acquire(timeout=timeout):
-            raise DatabaseLocked(f"{self._path.parent.parent}: another thread is writing")
+        if not self._mutex.acquire(blocking=False):
+            started = time.monotonic()
+            if not self._mutex.acquire(timeout=timeout):
+                raise DatabaseLocked(f"{self._path.parent.parent}: another thread is writing")
+            timeout = max(0.0, timeout - (time.monotonic() - started))
         try:
             if not self._depth:
-                self._lock_file(deadline)
+                try:
+                    fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    self._wait(timeout)
             self._depth += 1
-            try:
-                yield
-            finally:
-                self._depth -= 1
-                if not self._depth:
-                    fcntl.flock(self._fd, fcntl.LOCK_UN)
-        finally:
+        except BaseException:
             self._mutex.release()
+            raise
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._depth -= 1
+        if not self._depth:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        self._mutex.release()
+
+    def settle(self) -> None:
+        """Wait until no thread of this process holds the lock."""
+        with self._mutex:
+            pass
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -82,15 +102,15 @@ class WriteLock:
         with _guard:
             self._mutex = _mutexes.setdefault(self._name, threading.RLock())
 
-    def _lock_file(self, deadline: float) -> None:
+    def _wait(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
         pause = 0.0002
         while True:
-            try:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise DatabaseLocked(f"{self._path.parent.parent}: another process is writing")
+            time.sleep(min(pause, left))
+            pause = min(pause * 1.5, 0.01)
+            with contextlib.suppress(BlockingIOError):
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
-            except BlockingIOError:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise DatabaseLocked(f"{self._path.parent.parent}: another process is writing") from None
-                time.sleep(min(pause, left))
-                pause = min(pause * 1.5, 0.01)

@@ -3,249 +3,258 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+import os
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from herojobs.ourdb import dump
-from herojobs.ourdb.format import HEADER, Header, fit, unpack_header
-from herojobs.ourdb.state import State, boot_id
+from herojobs.ourdb import checkpoint, dump, marks
+from herojobs.ourdb.errors import ForeignTruncation
+from herojobs.ourdb.format import HEADER
+from herojobs.ourdb.state import EMPTY, State, boot_id
+from herojobs.ourdb.table import Table
+from herojobs.ourdb.walk import Gap, Record, deletion, walk
+from herojobs.ourdb.writer import erase
 
 if TYPE_CHECKING:
     from herojobs.ourdb.db import OurDB
 
-CHUNK = 1 << 20
 
-_TOMBSTONE = re.compile(rb'\{"jobid":(\d+),"deleted":true(?:,"at":\[([\d,]*)\])?\}')
-_NOT_ZERO = re.compile(rb"[^\0]")
+def catch_up(db: OurDB, state: State | None) -> State:
+    """Return a state that reflects all data files; the caller holds the lock.
 
-
-class Record(NamedTuple):
-    """A whole record as a scan finds it."""
-
-    location: int
-    previous: int
-    data: bytes
-
-
-class Gap(NamedTuple):
-    """Bytes of a file that are no record: `end` is where the next one starts, or the file ends."""
-
-    location: int
-    end: int
-    at_end: bool
-
-
-def tombstone(id: int, locations: Sequence[int]) -> bytes:
-    """Return the record that marks a deletion, with the places of the versions that are erased after it."""
-    return b'{"jobid":%d,"deleted":true,"at":[%s]}' % (id, ",".join(map(str, locations)).encode())
-
-
-def deleted_id(data: bytes) -> int:
-    """Return the id whose deletion a record marks, 0 if it is no such mark."""
-    match = _TOMBSTONE.fullmatch(data)
-    return int(match[1]) if match else 0
-
-
-def records(db: OurDB, since: int = 0) -> Iterator[Record]:
-    """Yield all whole records from a location on, in the order of the files."""
-    for number in db.files.numbers():
-        if number < since >> 32:
-            continue
-        start = since & 0xFFFF_FFFF if number == since >> 32 else 0
-        for found in walk(db, number, max(start, 1)):
-            if isinstance(found, Record):
-                yield found
-
-
-def walk(db: OurDB, number: int, position: int, erased: list[tuple[int, int]] | None = None) -> Iterator[Record | Gap]:
-    """Yield the records of one file from a position on, and the gaps between them.
-
-    Erased records are passed over; where they were, start and end, is added to `erased`.
+    Raises:
+        ForeignTruncation: a data file is shorter than it was.
     """
-    window = _Window(db, number, position)
-    while True:
-        if not window.need(HEADER):
-            left = window.left()
-            if left:
-                yield Gap(window.location, window.location + left, True)
-            return
-        if window.raw(HEADER) == bytes(HEADER):
-            start = window.location
-            more = window.skip_zeros()
-            if erased is not None:
-                erased.append((start, window.location))
-            if not more:
-                return
+    if state is None:
+        return rebuild(db)
+    if state.truncated:
+        raise ForeignTruncation(f"{db.path}: another program has cut a data file: repair it (it can be read)")
+    if state.boot != boot_id() and not state.clean:
+        return _after_boot(db, state)
+    file, position = state.end >> 32, state.end & 0xFFFF_FFFF
+    if db.files.size(file) < position:
+        raise _cut(db, state, file, position)
+    return _replay(db, state)
+
+
+def look_at_sealed(db: OurDB) -> None:
+    """Compare finished data files with the lengths they had; take in what a foreign program has appended to one.
+
+    Raises:
+        ForeignTruncation: one is shorter, or gone.
+    """
+    state = db.state_file.read()
+    if state is None or state.truncated or not state.end >> 32:
+        return
+    lengths = marks.sealed(db.path)
+    for number in range(state.end >> 32):
+        size, length = db.files.size(number), lengths.get(number)
+        if length is None or size == length:
             continue
-        record = window.record()
-        if record is not None:
-            yield record
-            continue
-        start = window.location
-        found = window.resync()
-        yield Gap(start, window.location, not found)
+        if size < length:
+            raise _cut(db, state, number, length)
+        _Replay(db, state).take(number, length).settle(state.end)
+        state = db.state_file.read() or state
+    marks.seal_all(db.path, db.files, state.end)
 
 
-class _Window:
-    """A piece of a data file in memory that moves along."""
-
-    def __init__(self, db: OurDB, number: int, position: int) -> None:
-        self._files = db.files
-        self._max_record = db.max_record
-        self._number = number
-        self._start = position
-        self._buffer = b""
-        self._at = 0
-
-    @property
-    def location(self) -> int:
-        """Where in the database the window stands."""
-        return self._number << 32 | (self._start + self._at)
-
-    def left(self) -> int:
-        """Return how many bytes of the buffer are left."""
-        return len(self._buffer) - self._at
-
-    def raw(self, length: int) -> bytes:
-        """Return the next bytes."""
-        return self._buffer[self._at : self._at + length]
-
-    def need(self, length: int) -> bool:
-        """Have the next `length` bytes in the buffer; False if the file ends before."""
-        if len(self._buffer) - self._at >= length:
-            return True
-        self._start += self._at
-        self._at = 0
-        self._buffer = self._files.read(self._number, self._start, max(length, CHUNK))
-        return len(self._buffer) >= length
-
-    def record(self) -> Record | None:
-        """Return the record that starts here and step over it; None if none does."""
-        header = unpack_header(self._buffer, self._at)
-        length = -1
-        if self.need(HEADER + header.size):
-            length = fit(self._buffer, header, self._at + HEADER, header.size)
-        if length <= 0 and self._plausible(header):
-            self.need(HEADER + self._max_record)
-            length = fit(self._buffer, header, self._at + HEADER, self._max_record)
-        if length <= 0:
-            return None
-        start = self._at + HEADER
-        record = Record(self.location, header.previous, self._buffer[start : start + length])
-        self._at = start + length
-        return record
-
-    def skip_zeros(self) -> bool:
-        """Step over a run of zeros to where a record starts; False if the file ends in zeros."""
-        while True:
-            match = _NOT_ZERO.search(self._buffer, self._at)
-            if match:
-                break
-            self._at = len(self._buffer)
-            if not self.need(1):
-                return False
-        first = match.start()
-        if first > self._at:
-            self._at = first - 1  # the size's low byte may be zero
-            before = self._start, self._at
-            if self.need(HEADER) and self.record() is not None:
-                self._seek(*before)
-                return True
-            self._seek(before[0], before[1] + 1)
-        return True
-
-    def resync(self) -> bool:
-        """Step, byte by byte, to where the next whole record starts; False at the file's end."""
-        while True:
-            self._at += 1
-            if not self.need(HEADER):
-                self._at += self.left()
-                return False
-            if self.raw(HEADER) == bytes(HEADER):
-                return True
-            if not self._plausible(unpack_header(self._buffer, self._at)):
-                continue
-            before = self._start, self._at
-            if self.record() is not None:
-                self._seek(*before)
-                return True
-            self._seek(*before)
-
-    def _seek(self, start: int, at: int) -> None:
-        if start == self._start:
-            self._at = at
-        else:
-            self._start, self._at, self._buffer = start + at, 0, b""
-
-    def _plausible(self, header: Header) -> bool:
-        """Return whether a header's previous location can be one: in this file before it, or in another that exists."""
-        previous = header.previous
-        if not previous:
-            return True
-        file, position = previous >> 32, previous & 0xFFFF_FFFF
-        if file == self._number:
-            return 0 < position < self._start + self._at
-        return 0 < position < self._files.size(file)
+def _cut(db: OurDB, state: State, number: int, length: int) -> ForeignTruncation:
+    """Note that a data file was cut, so that it is known even after it has grown again."""
+    if not state.truncated:
+        db.state_file.write(state._replace(truncated=True))
+    return ForeignTruncation(
+        f"{db.files.path(number)} has {db.files.size(number)} bytes and had {length}: repair it (it can be read)"
+    )
 
 
-def replay(db: OurDB, state: State) -> State:
-    """Take in the records behind a state, which a writer left that died, or a foreign program wrote.
+def _after_boot(db: OurDB, state: State) -> State:
+    """After a power cut, go on from the last checkpoint; what was written since may be there or not."""
+    safe = checkpoint.read(db)
+    if safe is None or safe.generation != state.generation or db.files.size(safe.end >> 32) < safe.end & 0xFFFF_FFFF:
+        return rebuild(db)
+    replay = _Replay(db, safe._replace(boot=boot_id(), key_size=db.table.key_size))
+    replay.take_all()
+    whole = replay.seen
+    for id, location in db.table.items():
+        location = replay.entries.get(id, location)
+        if location >= safe.end:
+            if location not in whole:
+                db.report(f"{db.path}: record {id} was written last before the power failed, and is lost")
+                return rebuild(db)
+        elif db.table.straddles(id):
+            data = db.read(location)[1]
+            if not data or (db.id_of and db.id_of(data) not in (0, id)):
+                return rebuild(db)
+    replay.next_id = max(replay.next_id, state.next_id)
+    return replay.settle()
+
+
+def _replay(db: OurDB, state: State) -> State:
+    """Take in the records behind a state, which a writer left that died, or a foreign program wrote."""
+    replay = _Replay(db, state)
+    replay.take_all()
+    return replay.settle()
+
+
+class _Replay:
+    """Takes in records behind a state.
 
     Whose a record is: the id that it carries; else the id whose newest version it follows; else, in incremental mode,
-    the next id. One without an id of its own in a database whose records carry theirs is a foreign program's.
+    the next id. One without an id of its own in a database whose records carry theirs is a foreign program's, and so
+    is one that doesn't follow the newest version of the id that it carries.
     """
-    entries: dict[int, int] = {}
-    foreign: list[int] = []
-    owners: dict[int, int] | None = None
-    next_id, end = state.next_id, state.end
-    for number, found in _behind(db, state.end):
-        end = number << 32 | db.files.size(number)
-        if found is None:
-            continue
-        id = deleted_id(found.data) if found.previous else 0
-        if id:
-            entries[id] = 0
-            continue
+
+    def __init__(self, db: OurDB, state: State, known: dict[int, int] | None = None) -> None:
+        self.entries: dict[int, int] = dict(known or {})
+        self.seen: set[int] = set()
+        self.next_id = state.next_id
+        self._db = db
+        self._state = state
+        self._known = known
+        self._end = state.end
+        self._owners: dict[int, int] | None = None
+        self._foreign: set[int] = set()
+        self._twice: set[int] = set()
+
+    def take_all(self) -> None:
+        """Take in everything behind the state."""
+        for number, found in _behind(self._db, self._state.end):
+            self._end = number << 32 | self._db.files.size(number)
+            if found is not None:
+                self._add(found)
+
+    def take(self, number: int, position: int) -> _Replay:
+        """Take in what is in one file from a position on."""
+        db = self._db
+        for found in walk(db.files, number, max(position, 1), db.max_record):
+            if isinstance(found, Gap):
+                _report_gap(db, found, cut=False)
+            else:
+                self._add(found)
+        return self
+
+    def settle(self, end: int | None = None) -> State:
+        """Write table and state; return the state."""
+        db = self._db
+        db.table.put_many(dict(sorted(self.entries.items())))
+        marks.add(db.path, marks.FOREIGN, self._foreign)
+        self._end = max(self._end, self._state.end) if end is None else end
+        if self._end >> 32 != self._state.end >> 32:
+            marks.seal_all(db.path, db.files, self._end)
+        state = self._state._replace(
+            end=self._end, next_id=self.next_id, clean=False, boot=boot_id(), key_size=db.table.key_size
+        )
+        db.state_file.write(state)
+        if self.entries:
+            db.report(f"{db.path}: the lookup table took in {len(self.entries):,} ids from the data files")
+        if self._foreign:
+            db.report(f"{db.path}: written by another program: {_some(self._foreign)}")
+        if self._twice:
+            db.report(f"{db.path}: another program began these ids anew; the later record counts: {_some(self._twice)}")
+        return state
+
+    def _add(self, found: Record) -> None:
+        db = self._db
+        self.seen.add(found.location)
+        deleted = deletion(found)
+        if deleted is not None:
+            if deleted.id < db.table.length:
+                self.entries[deleted.id] = 0
+                self.next_id = max(self.next_id, deleted.id + 1) if db.incremental else self.next_id
+            for place in deleted.places:
+                _erase_chain(db, deleted.id, place)
+            return
         id = db.id_of(found.data) if db.id_of else 0
-        if not id:
-            if owners is None:
-                owners = {location: each for each, location in db.table.items()}
-            id = owners.get(found.location) or owners.get(found.previous, 0)
-            if not id and not found.previous and db.incremental:
-                id = next_id
-                foreign.append(id)
+        if id:
+            tip = self._tip(id)
+            if tip and found.previous != tip and found.location != tip and tip < self._state.end:
+                self._foreign.add(id)  # ours always follow the newest version
+                if not found.previous:
+                    self._twice.add(id)
+        else:
+            owners = self._who_owns()
+            owner = owners.get(found.location)
+            if owner is None:
+                owner = owners.get(found.previous) if found.previous else None
+            if owner is not None:
+                id = owner
+            elif not found.previous and db.incremental:
+                id = self.next_id
+                if db.id_of:
+                    self._foreign.add(id)
+            else:
+                return  # nothing tells whose it is
             owners[found.location] = id
-        if 0 < id < db.table.length or (id == 0 and not db.incremental and found.previous):
-            entries[id] = found.location
-            next_id = max(next_id, id + 1)
-    return _settle(db, State(state.generation, end, next_id, False, boot_id()), entries, foreign if db.id_of else [])
+        if id < db.table.length:
+            self.entries[id] = found.location
+            self.next_id = max(self.next_id, id + 1) if db.incremental else self.next_id
+
+    def _tip(self, id: int) -> int:
+        location = self.entries.get(id)
+        if location is None and self._known is None and id < self._db.table.length:
+            location = self._db.table.get(id)
+        return location or 0
+
+    def _who_owns(self) -> dict[int, int]:
+        if self._owners is None:
+            items = self._db.table.items() if self._known is None else self._known.items()
+            self._owners = {location: id for id, location in items}
+            self._owners.update((location, id) for id, location in self.entries.items() if location)
+        return self._owners
 
 
 def rebuild(db: OurDB) -> State:
-    """Make the table anew from the data files alone; from the dump too where records don't carry their ids."""
-    before = db.state_file.read()
-    generation = before.generation if before else 0
-    db.table.clear()
+    """Make the table anew from the data files alone; from the dump too where records don't carry their ids.
+
+    The new table takes the old one's place in one step, as a new generation: other processes read on meanwhile.
+    """
+    before = db.state_file.read() or EMPTY
     started = None if db.id_of else dump.load(db.path, db.table.key_size)
+    counter = max(before.next_id, _kept_next_id(db)) if db.incremental else 1
+    uncertain: list[int] = []
+    foreign: list[int] = []
     if started is not None:
         entries, next_id = started
         whole = {id: location for id, location in entries.items() if id < db.table.length and db.read(location)[1]}
-        db.table.put_many(dict(sorted(whole.items())))
         last = max(whole.values(), default=0)
         end = last and last + HEADER + len(db.read(last)[1])
-        return replay(db, State(generation, end, next_id, False, boot_id()))
-    scan = _Scan()
-    end = 0
-    for number, found in _behind(db, 0, scan.erased):
-        end = number << 32 | db.files.size(number)
-        if found is not None:
-            scan.add(found, db)
-    entries, foreign = scan.entries(db)
-    next_id = max(before.next_id if before else 1, scan.next_id, max(entries, default=0) + 1, _kept_next_id(db))
-    state = _settle(db, State(generation, end, next_id, False, boot_id()), entries, foreign)
-    _write_ids(db, "uncertain", scan.uncertain(entries))
+        replay = _Replay(db, EMPTY._replace(end=end, next_id=next_id if db.incremental else 1), whole)
+        replay.take_all()
+        entries, next_id = replay.entries, replay.next_id
+    else:
+        scan = _Scan()
+        for _, found in _behind(db, 0, scan.erased):
+            if found is not None:
+                scan.add(found, db)
+        entries, foreign = scan.entries(db)
+        next_id = scan.next_id if db.incremental else 1
+        uncertain = scan.uncertain(entries)
+        for place in scan.left_over():  # a crash came in the middle of a deletion
+            erase(db, place)
+    numbers = db.files.numbers()
+    end = numbers[-1] << 32 | db.files.size(numbers[-1]) if numbers else 0
+    _put_in_place(db, entries)
+    marks.seal_all(db.path, db.files, end)
+    marks.add(db.path, marks.FOREIGN, foreign)
+    marks.write(db.path, marks.UNCERTAIN, uncertain)
+    state = State(before.generation + 1, end, max(counter, next_id), False, boot_id(), False, db.table.key_size)
+    db.state_file.write(state)
+    if entries:
+        db.report(f"{db.path}: the lookup table was made anew from the data files: {len(entries):,} ids")
+    if uncertain:
+        db.report(f"{db.path}: another program may have deleted: {_some(uncertain)}")
+    db.current_view()
     return state
+
+
+def _put_in_place(db: OurDB, entries: dict[int, int]) -> None:
+    path = db.path / "lookup" / "data.new"
+    path.unlink(missing_ok=True)
+    table = Table(path, db.table.key_size, db.table.length)
+    table.put_many(dict(sorted(entries.items())))
+    table.close()
+    os.replace(path, db.path / "lookup" / "data")
 
 
 class _Scan:
@@ -256,17 +265,16 @@ class _Scan:
         self.previous: dict[int, int] = {}
         self.ids: dict[int, int] = {}
         self.tombstones: dict[int, int] = {}
-        self.explained: set[int] = set()
+        self.explained: dict[int, int] = {}
         self.erased: list[tuple[int, int]] = []
         self.next_id = 1
 
     def add(self, found: Record, db: OurDB) -> None:
         """Take in a record."""
-        match = _TOMBSTONE.fullmatch(found.data) if found.previous else None
-        if match:
-            self.tombstones[found.location] = int(match[1])
-            self.explained.add(found.previous)
-            self.explained.update(int(word) for word in (match[2] or b"").split(b",") if word)
+        deleted = deletion(found)
+        if deleted is not None:
+            self.tombstones[found.location] = deleted.id
+            self.explained.update(dict.fromkeys(deleted.places, deleted.id))
         else:
             self.previous[found.location] = found.previous
             self.ids[found.location] = db.id_of(found.data) if db.id_of else 0
@@ -274,7 +282,7 @@ class _Scan:
 
     def entries(self, db: OurDB) -> tuple[dict[int, int], list[int]]:
         """Return where each id's newest version is, 0 for deleted ones, and the ids that were only guessed."""
-        pointed = set(self.previous.values())
+        pointed = {*self.previous.values(), *self.left_over()}
         entries: dict[int, int] = {}
         guessed: list[int] = []
         twice: list[int] = []
@@ -300,18 +308,23 @@ class _Scan:
                 twice.append(id)
             entries[id] = location
         if twice:
-            shown = ", ".join(map(str, twice[:10])) + (" ..." if len(twice) > 10 else "")
-            db.report(f"{db.path}: ids with two newest versions, of which the later one counts: {shown}")
+            db.report(f"{db.path}: ids with two newest versions, of which the later one counts: {_some(twice)}")
         self.next_id = max(known | entries.keys(), default=0) + 1
         return entries, guessed
 
     def uncertain(self, entries: dict[int, int]) -> list[int]:
         """Return ids whose newest version lies before erased bytes that no deletion of ours explains (B10)."""
-        unexplained = [start for start, end in self.erased if not any(start <= each < end for each in self.explained)]
-        if not unexplained:
-            return []
-        last = max(unexplained)
+        places = sorted(self.explained)
+        last = 0
+        for start, end in self.erased:
+            nth = bisect_left(places, start)
+            if nth == len(places) or places[nth] >= end:
+                last = start
         return sorted(id for id, location in entries.items() if 0 < location < last)
+
+    def left_over(self) -> list[int]:
+        """Return where versions lie whose deletion was decided, and that weren't erased yet."""
+        return [place for place, id in self.explained.items() if self.ids.get(place, -1) in (0, id)]
 
     def _id_along(self, location: int) -> int:
         """Return the newest id that a chain carries, 0 if none does."""
@@ -331,58 +344,37 @@ def _behind(db: OurDB, since: int, erased: list[tuple[int, int]] | None = None) 
         if number < since >> 32:
             continue
         start = max(since & 0xFFFF_FFFF if number == since >> 32 else 0, 1)
-        for found in walk(db, number, start, erased):
+        for found in walk(db.files, number, start, db.max_record, erased):
             if isinstance(found, Gap):
-                _report_gap(db, found, number == numbers[-1])
+                _report_gap(db, found, cut=found.at_end and number == numbers[-1])
             else:
                 yield number, found
         yield number, None
 
 
-def _settle(db: OurDB, state: State, entries: dict[int, int], foreign: list[int]) -> State:
-    db.table.put_many(dict(sorted(entries.items())))
-    if foreign:
-        _write_ids(db, "foreign", sorted({*foreign_ids(db), *foreign}))
-    db.state_file.write(state)
-    if entries:
-        db.report(f"{db.path}: the lookup table took in {len(entries):,} ids from the data files")
-    return state
-
-
-def foreign_ids(db: OurDB) -> list[int]:
-    """Return ids that another program's records were given."""
-    return _read_ids(db, "foreign")
-
-
-def uncertain(db: OurDB) -> list[int]:
-    """Return ids that another program may have deleted: the last rebuild couldn't tell."""
-    return _read_ids(db, "uncertain")
-
-
-def _read_ids(db: OurDB, name: str) -> list[int]:
-    try:
-        return [int(word) for word in (db.path / "lookup" / name).read_text("ascii").split()]
-    except (OSError, ValueError):
-        return []
-
-
-def _write_ids(db: OurDB, name: str, ids: Sequence[int]) -> None:
-    path = db.path / "lookup" / name
-    if ids:
-        path.write_text("\n".join(map(str, ids)) + "\n", "ascii")
-    else:
-        path.unlink(missing_ok=True)
+def _erase_chain(db: OurDB, id: int, location: int) -> None:
+    """Erase a version of an id and those before it: a deletion was under way when its writer died."""
+    while location:
+        header, data = db.read(location)
+        if not data or (db.id_of and db.id_of(data) not in (0, id)):
+            return
+        previous = header.previous
+        erase(db, location)
+        location = previous
 
 
 def _kept_next_id(db: OurDB) -> int:
-    """Return the counter of a dump, which outlives a lost table: ids of deleted records aren't given again."""
+    """Return the next id that counters beside the table tell: ids of deleted records aren't given again."""
     found = dump.load(db.path, db.table.key_size)
-    return found[1] if found and db.incremental else 1
+    inc = 0
+    with contextlib.suppress(OSError, ValueError):
+        inc = int((db.path / "lookup" / ".inc").read_bytes())
+    return max(found[1] if found else 1, inc)
 
 
-def _report_gap(db: OurDB, gap: Gap, last_file: bool) -> None:
+def _report_gap(db: OurDB, gap: Gap, *, cut: bool) -> None:
     number, position = gap.location >> 32, gap.location & 0xFFFF_FFFF
-    if not (gap.at_end and last_file):
+    if not cut:
         db.report(f"{db.files.path(number)}: {gap.end - gap.location} bytes at {position} are no record")
         return
     torn = db.path / "lookup" / "torn"
@@ -393,3 +385,8 @@ def _report_gap(db: OurDB, gap: Gap, last_file: bool) -> None:
     db.report(
         f"{db.files.path(number)}: {gap.end - gap.location} bytes of a record cut off at {position}; kept in {torn}"
     )
+
+
+def _some(ids: list[int] | set[int]) -> str:
+    shown = sorted(ids)
+    return ", ".join(map(str, shown[:20])) + (" ..." if len(shown) > 20 else "")

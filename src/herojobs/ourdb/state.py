@@ -1,11 +1,13 @@
-"""`lookup/state`: what the lookup table reflects (OurDB format C2).
+"""`lookup/state` and `lookup/checkpoint`: what the lookup table reflects (OurDB format C2).
 
 Two slots, written in turn, each with a sequence number and a CRC: a writer that dies while it writes one leaves the
-other.
+other. Read through a memory map, since every read of a record asks for the generation.
 """
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import os
 import struct
 from pathlib import Path
@@ -13,19 +15,23 @@ from typing import NamedTuple
 from zlib import crc32
 
 _SLOT = 64
-_slot = struct.Struct("<4sI QIBxxxIIQ16s")
+_SIZE = 2 * _SLOT
+_slot = struct.Struct("<4sI QIBBxxIIQ16s")
 _MAGIC = b"HODB"
+_CLEAN, _TRUNCATED = 1, 2
 
 
 class State(NamedTuple):
     """What the table reflects.
 
     Attributes:
-        generation: counts compactions; a location means nothing in another generation.
+        generation: counts what moves records or makes the table anew; a location means nothing in another one.
         end: file number << 32 | the position after the last record that the table reflects.
         next_id: the id that the next new record gets, in incremental mode.
         clean: whether everything was synced when this was written.
         boot: the machine's boot id: what was written since another boot may not be on the disk.
+        truncated: whether another program has cut a data file: nothing is written until the table is made anew.
+        key_size: bytes of a table's entry; 0 = not told.
     """
 
     generation: int
@@ -33,46 +39,43 @@ class State(NamedTuple):
     next_id: int
     clean: bool
     boot: bytes
+    truncated: bool = False
+    key_size: int = 0
+
+
+EMPTY = State(0, 0, 1, True, b"")
 
 
 class StateFile:
-    """The file; `read` and `write` are to be called under the lock."""
+    """The file. Anybody may `read`; to `write` takes the lock."""
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        self._sequence = 0
-        self._last = b""
-        self._state: State | None = None
+        if os.fstat(self._fd).st_size < _SIZE:
+            os.ftruncate(self._fd, _SIZE)
+        self._map = mmap.mmap(self._fd, _SIZE, prot=mmap.PROT_READ)
+        self._seen: tuple[bytes, State | None, int] = (b"", None, 0)  # one value, so that threads see it whole
 
     def read(self) -> State | None:
         """Return the newest state that is whole, None if there is none."""
-        raw = os.pread(self._fd, 2 * _SLOT, 0)
-        if raw == self._last:
-            return self._state
-        best: tuple[int, State] | None = None
-        for at in (0, _SLOT):
-            if len(raw) < at + _slot.size:
-                continue
-            magic, crc, sequence, generation, clean, next_id, file, position, boot = _slot.unpack_from(raw, at)
-            if magic != _MAGIC or crc != crc32(raw[at + 8 : at + _slot.size]):
-                continue
-            if best is None or sequence > best[0]:
-                best = sequence, State(generation, file << 32 | position, next_id, bool(clean), boot)
-        self._last = raw
-        self._sequence, self._state = best or (0, None)
-        return self._state
+        raw = self._map[:]
+        seen = self._seen
+        if raw != seen[0]:
+            seen = self._seen = self._parse(raw)
+        return seen[1]
 
     def write(self, state: State) -> None:
         """Write a state that counts from now on."""
-        self._sequence += 1
-        generation, end, next_id, clean, boot = state
-        body = _slot.pack(_MAGIC, 0, self._sequence, generation, clean, next_id, end >> 32, end & 0xFFFF_FFFF, boot)[8:]
-        raw = (_MAGIC + crc32(body).to_bytes(4, "little") + body).ljust(_SLOT, b"\0")
-        at = self._sequence % 2 * _SLOT
-        os.pwrite(self._fd, raw, at)
-        last = self._last.ljust(2 * _SLOT, b"\0")
-        self._last = last[:at] + raw + last[at + _SLOT :]
-        self._state = state
+        raw = self._map[:]
+        sequence = (self._seen if raw == self._seen[0] else self._parse(raw))[2] + 1
+        generation, end, next_id, clean, boot, truncated, key_size = state
+        flags = (_CLEAN if clean else 0) | (_TRUNCATED if truncated else 0)
+        place = end >> 32, end & 0xFFFF_FFFF
+        body = _slot.pack(_MAGIC, 0, sequence, generation, flags, key_size, next_id, *place, boot)[8:]
+        slot = (_MAGIC + crc32(body).to_bytes(4, "little") + body).ljust(_SLOT, b"\0")
+        at = sequence % 2 * _SLOT
+        os.pwrite(self._fd, slot, at)
+        self._seen = (raw[:at] + slot + raw[at + _SLOT :], state, sequence)
 
     def sync(self) -> None:
         """Have the disk hold what was written."""
@@ -80,7 +83,20 @@ class StateFile:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._fd)
+        with contextlib.suppress(OSError):
+            os.close(self._fd)
+        self._map.close()
+
+    @staticmethod
+    def _parse(raw: bytes) -> tuple[bytes, State | None, int]:
+        best: tuple[bytes, State | None, int] = (raw, None, 0)
+        for at in (0, _SLOT):
+            magic, crc, sequence, generation, flags, key, next_id, file, position, boot = _slot.unpack_from(raw, at)
+            if magic != _MAGIC or crc != crc32(raw[at + 8 : at + _slot.size]) or sequence <= best[2]:
+                continue
+            clean, truncated = bool(flags & _CLEAN), bool(flags & _TRUNCATED)
+            best = raw, State(generation, file << 32 | position, next_id, clean, boot, truncated, key), sequence
+        return best
 
 
 def boot_id() -> bytes:

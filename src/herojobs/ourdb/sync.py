@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -43,7 +44,8 @@ class Syncer:
             with self._lock:
                 due, self._due = self._due, {}
             for flush in due.values():
-                flush()
+                with contextlib.suppress(Exception):  # one database's trouble must not end the flushing of others
+                    flush()
 
 
 syncer = Syncer()

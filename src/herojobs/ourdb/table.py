@@ -2,17 +2,20 @@
 
 The file is sparse: its apparent size covers every possible id, on the disk are the pages in use. It is read through a
 shared memory map and written by `pwrite`, since a store into a map of a file that the full disk can't grow would kill
-the process.
+the process. It never gets shorter: a reader of the map beyond the file's end would be killed too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from herojobs.ourdb.format import pack_location, unpack_location
+
+PAGE = 4096
 
 
 class Table:
@@ -29,7 +32,7 @@ class Table:
         self.length = length
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         size = key_size * length
-        if os.fstat(self._fd).st_size != size:
+        if os.fstat(self._fd).st_size < size:
             os.ftruncate(self._fd, size)
         self._map = mmap.mmap(self._fd, size, prot=mmap.PROT_READ)
 
@@ -43,28 +46,23 @@ class Table:
         size, table = self.key_size, self._map
         if size == 6:
             from_bytes = int.from_bytes
-            out = []
-            for id in ids:
-                at = id * 6
-                raw = from_bytes(table[at : at + 6], "big")
-                out.append((raw >> 32) << 32 | raw & 0xFFFF_FFFF)
-            return out
+            return [from_bytes(table[id * 6 : id * 6 + 6], "big") for id in ids]  # file << 32 | position as it stands
         return [self.get(id) for id in ids]
 
-    def put_many(self, entries: dict[int, int]) -> None:
+    def put_many(self, entries: Mapping[int, int]) -> None:
         """Write entries; runs of consecutive ids by one system call each."""
         size = self.key_size
-        start = None
+        start = 0
         chunk: list[bytes] = []
         following = -1
         for id, location in entries.items():
             if id != following:
-                if start is not None:
+                if chunk:
                     self._write(start, chunk)
                 start, chunk = id, []
             chunk.append(pack_location(location, size))
             following = id + 1
-        if start is not None:
+        if chunk:
             self._write(start, chunk)
 
     def items(self) -> Iterator[tuple[int, int]]:
@@ -86,10 +84,9 @@ class Table:
                     yield id, unpack_location(raw, size)
             at = last * size
 
-    def clear(self) -> None:
-        """Make all entries empty."""
-        os.ftruncate(self._fd, 0)
-        os.ftruncate(self._fd, self.key_size * self.length)
+    def straddles(self, id: int) -> bool:
+        """Return whether an entry lies on two pages, of which a power cut may have kept one."""
+        return id * self.key_size // PAGE != (id * self.key_size + self.key_size - 1) // PAGE
 
     def sync(self) -> None:
         """Have the disk hold what was written."""
@@ -99,6 +96,16 @@ class Table:
         """Close the file."""
         self._map.close()
         os.close(self._fd)
+        self._fd = -1
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:  # the map goes by itself
+            with contextlib.suppress(OSError):
+                os.close(self._fd)
 
     def _write(self, first: int, chunk: list[bytes]) -> None:
-        os.pwrite(self._fd, b"".join(chunk), first * self.key_size)
+        data = chunk[0] if len(chunk) == 1 else b"".join(chunk)
+        at = first * self.key_size
+        written = os.pwrite(self._fd, data, at)
+        while written < len(data):
+            written += os.pwrite(self._fd, data[written:], at + written)

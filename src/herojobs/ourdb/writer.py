@@ -1,22 +1,26 @@
-"""Group commit: callers queue, and the one that gets the lock writes everybody's records (OurDB format C3)."""
+"""Group commit: who gets the lock writes everybody's records (OurDB format C3).
+
+While a thread waits for another process's lock or for the disk, others queue up behind it, and the next commit is the
+larger. One write for the data, then the flush that the policy asks for, then the table, then the state.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from herojobs.ourdb import sync as syncing
+from herojobs.ourdb import marks
 from herojobs.ourdb.commit import Commit
-from herojobs.ourdb.errors import DiskFull
+from herojobs.ourdb.errors import DatabaseLocked, DiskFull, OurDBError
+from herojobs.ourdb.files import FULL
+from herojobs.ourdb.format import HEADER
 from herojobs.ourdb.state import State, boot_id
 
 if TYPE_CHECKING:
     from herojobs.ourdb.db import OurDB
 
 Build = Callable[[Commit], Any]
-"""Adds a caller's records to a commit, and returns what the caller gets."""
 
 
 class _Request:
@@ -32,102 +36,118 @@ class _Request:
 
 
 class Writer:
-    """Writes for all threads that share a database object.
-
-    Attributes:
-        unsynced: numbers of the data files that have something that the disk may not have yet.
-        wrote: whether anything was written.
-    """
+    """The queue of what threads of this process want written to one database."""
 
     def __init__(self, db: OurDB) -> None:
-        self.unsynced: set[int] = set()
-        self.wrote = False
         self._db = db
-        self._queue: list[_Request] = []
-        self._guard = threading.Lock()
+        self._requests: list[_Request] = []
+        self._writing = False
 
     def commit(self, build: Build, timeout: float) -> Any:
-        """Have `build` add records to a commit and write it, together with what other threads wait to write.
-
-        Args:
-            build: adds the records.
-            timeout: seconds to wait for the lock; 0 = one try.
+        """Have `build` add records to a commit, and write it; return what `build` returned.
 
         Raises:
-            DatabaseLocked: nothing was written.
-            whatever `build` raises, and `DiskFull`: likewise.
+            DatabaseLocked: somebody else held the lock for `timeout` seconds.
+            others as `OurDB.add_many`. Nothing was written then.
         """
+        db = self._db
+        db.check_open()
         request = _Request(build)
-        with self._guard:
-            self._queue.append(request)
+        self._requests.append(request)
         try:
-            with self._db.lock.held(timeout):
-                if not request.done:
-                    self._lead()
-        except BaseException:
-            with self._guard:
-                waiting = request in self._queue
-                if waiting:
-                    self._queue.remove(request)
-            if waiting:
+            db.lock.acquire(timeout)
+        except BaseException as e:
+            try:
+                self._requests.remove(request)
+            except ValueError:  # taken by the thread that writes now
+                db.lock.settle()
+            if not (request.done and isinstance(e, DatabaseLocked)):
                 raise
-            with self._db.lock.held(self._db.lock_timeout):  # another thread is writing it in this moment
-                pass
+        else:
+            try:
+                if not request.done:
+                    requests, self._requests = self._requests, []
+                    if request not in requests:
+                        requests.append(request)
+                    self._write([each for each in requests if not each.done])
+            finally:
+                db.lock.release()
         if request.error is not None:
             raise request.error
         return request.result
 
-    def _lead(self) -> None:
-        with self._guard:
-            requests, self._queue = self._queue, []
+    def _write(self, requests: list[_Request]) -> None:
+        if self._writing:
+            raise OurDBError(f"{self._db.path}: a function that makes a record must not write to its database")
+        self._writing = True
         try:
-            self._write(requests)
-        except BaseException as e:
+            self._write_all(requests)
+        except Exception as e:
             for request in requests:
                 request.error = request.error or e
+        except BaseException as e:
+            for request in requests:
+                request.error = request.error or DatabaseLocked(
+                    f"{self._db.path}: the thread that wrote was interrupted"
+                )
+            raise e
         finally:
+            self._writing = False
             for request in requests:
                 request.done = True
 
-    def _write(self, requests: list[_Request]) -> None:
+    def _write_all(self, requests: list[_Request]) -> None:
         db = self._db
+        db.current_view()
         state = db.current_state()
-        db.use_generation()
-        commit = Commit(db.table, state.end, state.next_id, file_size=db.file_size, max_record=db.max_record)
+        _, table, files = db.current_view()
+        commit = Commit(table, state.end, state.next_id, file_size=db.file_size, max_record=db.max_record)
+        alone = len(requests) == 1
         for request in requests:
-            mark, entries = commit.mark(), dict(commit.entries) if len(requests) > 1 else {}
+            mark, entries = commit.mark(), {} if alone else dict(commit.entries)
             try:
                 request.result = request.build(commit)
             except Exception as e:
+                if alone:
+                    raise
                 commit.back_to(mark, entries)
                 request.error = e
-        numbers = commit.write(db.files)
+        numbers = commit.write(files)
         if not numbers:
             return
-        self.wrote = True
-        if db.sync == "always":
-            self._sync(commit, numbers)
-        self._write_table(commit)
-        db.state_file.write(State(state.generation, commit.end, commit.next_id, False, boot_id()))
-        if db.sync == "interval":
-            self.unsynced.update(numbers)
-            syncing.syncer.note(id(db), db.flush)
-
-    def _sync(self, commit: Commit, numbers: list[int]) -> None:
+        before: dict[int, int] | None = None
         try:
-            for number in numbers:
-                self._db.files.sync(number)
-        except OSError:
-            commit.cut(self._db.files)
-            raise
-
-    def _write_table(self, commit: Commit) -> None:
-        table = self._db.table
-        before = dict(zip(commit.entries, table.get_many(commit.entries), strict=True))
-        try:
+            if db.sync == "always":
+                for number in numbers:
+                    files.sync(number)
+            if commit.end >> 32 != state.end >> 32:
+                marks.seal(db.path, files, range(state.end >> 32, commit.end >> 32))
+            before = dict(zip(commit.entries, table.get_many(commit.entries), strict=True))
             table.put_many(commit.entries)
-        except OSError as e:
-            commit.cut(self._db.files)
-            with contextlib.suppress(OSError):
-                table.put_many(before)
-            raise DiskFull(f"{self._db.path}: the lookup table can't grow ({e}); nothing was written") from e
+            if not commit.erase:
+                self._note(state, commit)
+        except BaseException as e:
+            commit.cut(files)
+            if before is not None:
+                with contextlib.suppress(OSError):
+                    table.put_many(before)
+            if isinstance(e, OSError) and e.errno in FULL:
+                raise DiskFull(f"{db.path}: the lookup table can't grow ({e}); nothing was written") from e
+            raise
+        if commit.erase:  # before the state is written: whoever comes after a crash here erases the rest
+            for location in commit.erase:
+                erase(db, location)
+            self._note(state, commit)
+        db.wrote(numbers)
+
+    def _note(self, state: State, commit: Commit) -> None:
+        key_size = self._db.table.key_size
+        state = State(state.generation, commit.end, commit.next_id, False, boot_id(), False, key_size)
+        self._db.state_file.write(state)
+
+
+def erase(db: OurDB, location: int) -> None:
+    """Overwrite the record at a location, if one is there, with zeros."""
+    data = db.read(location)[1]
+    if data:
+        db.files.overwrite(location >> 32, location & 0xFFFF_FFFF, bytes(HEADER + len(data)))
