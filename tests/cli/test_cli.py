@@ -156,6 +156,18 @@ def test_scripts_are_checked_without_running(herojobs: Command) -> None:
     assert "!!fake.sleep" in herojobs("actors", "fake").stdout
 
 
+def test_actors_are_found_in_the_folder_where_the_user_stands(home: Path) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("herojobs"), "check", "parcels.hero", "--actors", "parcels"],
+        cwd=Path(__file__).parents[2] / "examples" / "actors",
+        env={**os.environ, "HEROJOBS_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
+
+
 def test_doctor_and_databases(herojobs: Command) -> None:
     herojobs("run", "--text", "!!core.echo content:x", "-c", "dbs")
     doctor = herojobs("doctor")

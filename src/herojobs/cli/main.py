@@ -42,6 +42,7 @@ def main() -> None:
     from herojobs.heroscript import HeroScriptError
     from herojobs.ourdb import OurDBError
 
+    sys.path.insert(0, os.getcwd())  # modules of actors in the folder where the user stands
     try:
         code = app(standalone_mode=False) or 0
     except typer.Exit as e:
