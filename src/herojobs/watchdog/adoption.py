@@ -26,6 +26,7 @@ from herojobs.live.transport import Redis
 from herojobs.names import Queue, Ref
 from herojobs.ourdb import NotFound
 from herojobs.store.base import Store, Tip
+from herojobs.store.jobs import read
 
 log = logging.getLogger("herojobs.watchdog")
 
@@ -68,16 +69,16 @@ class Adoption:
             return self._bury(queue, token, claimed, "no program has stored a job under this id")
         try:
             job = jobs.decode_foreign(data)
-        except InvalidJob as e:
+        except (InvalidJob, ValueError, RecursionError) as e:  # not UTF-8; nested too deeply
             if not claimed.number:
                 return self._bury(queue, token, claimed, str(e))
             job = _unreadable(queue, str(e))
         if _queue_of(job) != queue:
             job.circle_id, job.topic = queue
-        if known is not None and _same(jobs.decode(known.data), job):
+        if known is not None and _same(known.data, job):
             return Adopted(claimed, known, [])
         job.key = ""
-        tip = self._store_anew(queue, claimed.number if known is None else 0, job, claimed.id)
+        job, tip = self._store_anew(queue, claimed.number if known is None else 0, job, claimed.id)
         if job.job_id != claimed.number:
             log.warning(
                 "a foreign job pushed to %s as %s is kept as %s: give other producers a topic of their own",
@@ -91,20 +92,27 @@ class Adoption:
         call = adopt(queue, token, key, jobs.encode(job), number)
         return Adopted(claimed._replace(db=b"%d" % number), tip, [call])
 
-    def _store_anew(self, queue: Queue, id: int, job: Job, key: bytes) -> Tip:
-        """Store a job under an id that nobody has used, else under a fresh one."""
+    def _store_anew(self, queue: Queue, id: int, job: Job, key: bytes) -> tuple[Job, Tip]:
+        """Store a job under an id that nobody has used, else under a fresh one; of one too large, only that it came."""
+        try:
+            return self._store_whole(queue, id, job, key)
+        except InvalidJob as e:
+            job = _unreadable(queue, str(e))
+            return self._store_whole(queue, id, job, key)
+
+    def _store_whole(self, queue: Queue, id: int, job: Job, key: bytes) -> tuple[Job, Tip]:
         job.job_id = 0
         job.created_ms = job.created_ms or now_ms()
         if id:
             try:
-                return self._store.put_at(queue, id, job)
+                return job, self._store.put_at(queue, id, job)
             except (JobConflict, NotFound):
                 pass
         job.key = key.decode("utf-8", "replace")
         self._store.add_many(queue, [job])
         tip = self._store.tips(queue, [job.job_id])[0]
         assert tip is not None
-        return tip
+        return job, tip
 
     async def _legacy(self, queue: Queue, claimed: Claimed) -> bytes | None:
         """Return the job under the keys of older generations, if it names this very queue."""
@@ -125,8 +133,12 @@ class Adoption:
         return Adopted(claimed, None, [bury(queue, job_key(claimed.id), token, told)])
 
 
-def _same(ours: Job, foreign: Job) -> bool:
+def _same(record: bytes, foreign: Job) -> bool:
     """Return whether a foreign program's JSON is a job that OurDB has: pushed again, or rewritten."""
+    try:
+        ours = read(record)
+    except (InvalidJob, ValueError, RecursionError):
+        return False
     return (ours.params, ours.session_key, ours.time_scheduled) == (
         foreign.params,
         foreign.session_key,

@@ -21,8 +21,9 @@ from herojobs.names import Queue
 from herojobs.ourdb import DatabaseLocked, OurDBError
 from herojobs.settings import Settings
 from herojobs.store.base import Position, Put, Store
+from herojobs.watchdog.apart import HELD, PAUSE, Apart
 from herojobs.watchdog.fair import Turns
-from herojobs.watchdog.life import Life
+from herojobs.watchdog.life import Life, by_queue
 from herojobs.watchdog.logs import JobLogs
 from herojobs.watchdog.pool import Pool
 from herojobs.watchdog.runs import Run
@@ -33,6 +34,8 @@ TELL_AFTER = 0.02
 """Seconds that a run is under way before Redis is told that it is active; most jobs are over sooner."""
 TROUBLE_PAUSE = 1.0
 """Seconds before the next try after OurDB or Redis refused."""
+UNEXPECTED_PAUSE_MS = 60_000
+"""Milliseconds before the next try of a job whose start met an error that nobody expected."""
 
 
 class Cycle:
@@ -59,6 +62,7 @@ class Cycle:
         self._well = True
         self._life = Life(store, settings, redis, name, self._write)
         self._logs = JobLogs(store, settings)
+        self.calls = Apart(redis)
         self.pool = Pool(self._loop, settings, self._due.set)
         self.hungry = asyncio.Event()
         """Set while there is room for jobs and no queue is known to hold any."""
@@ -107,20 +111,26 @@ class Cycle:
     async def _exchange(self) -> None:
         await self._settle()
         claims = self._claims()
-        calls = self._unsent + [call for _, _, call in claims]
+        sent = self._unsent[:]
+        calls = sent + [call for _, _, call in claims]
         if not calls:
             return
-        replies = await self._redis.run_many(calls)
-        settled, self._unsent = replies[: len(self._unsent)], []
+        replies = await self.calls.run_many(calls)
+        settled = replies[: len(sent)]
+        held = [call for call, reply in zip(sent, settled, strict=True) if reply is HELD]
+        self._unsent[: len(sent)] = held
         if self._life.mirrored:
             mirrored, self._life.mirrored = self._life.mirrored, []
             await self._redis.exchange([("HSET", key, "job", data) for key, data in mirrored], repeatable=True)
-        for reply in settled:
+        for call, reply in zip(sent, settled, strict=True):
             if isinstance(reply, Started):
-                self._cancel(reply)
+                self._cancel(call.queue, reply)
         for (queue, token, _), reply in zip(claims, replies[len(settled) :], strict=True):
-            await self._accept(queue, token, reply)
-        if self._unsent or (self._claiming and self._turns.is_hot() and self.pool.room() > 0):
+            if reply is HELD:
+                self._turns.note(queue, 0, now_ms() + int(PAUSE * 1000))
+            else:
+                await self._accept(queue, token, reply)
+        if len(self._unsent) > len(held) or (self._claiming and self._turns.is_hot() and self.pool.room() > 0):
             self._due.set()
         self._note_hunger()
 
@@ -138,7 +148,7 @@ class Cycle:
             run.deadline and not run.told and run.deadline - run.timeout < started_before for run in self.pool.runs()
         ):
             self._due.set()
-        if self._turns.heat_due(now_ms()):
+        if self._turns.heat_due(now_ms()) or (self._unsent and self.calls.is_due()):
             self._due.set()
         if self.pool.ended or self.pool.put_back or self.pool.spared or self.pool.output:
             self._due.set()
@@ -149,13 +159,10 @@ class Cycle:
         if pool.output:
             output, pool.output = pool.output, []
             self._unsent += self._logs.write(output)
-        if pool.ended:
-            ended, pool.ended = pool.ended, []
-            try:
-                self._unsent += await self._life.end(ended)
-            except (OurDBError, OSError):
-                pool.ended[:0] = ended
-                raise
+        for group in by_queue(pool.ended).values():  # they stay in the list, thus leased, until they are written
+            self._unsent += await self._life.end(group)
+            written = set(group)
+            pool.ended = [run for run in pool.ended if run not in written]
         for counted in (True, False):
             runs = pool.put_back if counted else pool.spared
             if runs:
@@ -185,16 +192,24 @@ class Cycle:
             back = [(each.id, token, b"") for each in reversed(claim.jobs)]
             self._unsent.append(put_back(queue, back, count_attempt=False))
             raise
+        except Exception:  # what nobody expected costs the job that meets it its start, not the WatchDog its life
+            if len(claim.jobs) > 1:
+                for each in claim.jobs:
+                    await self._accept(queue, token, claim._replace(jobs=[each]))
+                return
+            log.exception("%s: the job %r can't be started; it is tried again later", queue, claim.jobs[0].id)
+            back = [(claim.jobs[0].id, token, b"")]
+            self._unsent.append(put_back(queue, back, delay_ms=UNEXPECTED_PAUSE_MS, count_attempt=True))
+            return
         self._unsent += calls
         self.pool.dispatch(runs)
         if runs:
             self._turns.set_concurrent(queue, all(run.concurrent for run in runs))
 
-    def _cancel(self, started: Started) -> None:
-        for key in started.cancelled:
-            for run in self.pool.runs():
-                if run.id == key:
-                    self.pool.cancel(run)
+    def _cancel(self, queue: Queue, started: Started) -> None:
+        for run in self.pool.runs():
+            if run.queue == queue and run.id in started.cancelled:
+                self.pool.cancel(run)
 
     def _note_hunger(self) -> None:
         if self._claiming and not self._turns.is_hot() and self.pool.room() > 0:

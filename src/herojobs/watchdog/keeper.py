@@ -15,6 +15,7 @@ from herojobs.live.recovery import restore
 from herojobs.live.redis import AsyncRedis
 from herojobs.ourdb import OurDBError
 from herojobs.settings import Settings
+from herojobs.watchdog.apart import HELD
 from herojobs.watchdog.cycle import Cycle
 from herojobs.watchdog.fair import Turns
 from herojobs.watchdog.life import by_queue, for_redis
@@ -51,7 +52,9 @@ class Leases:
         extends = [
             extend(queue, self._lease_ms, [(run.id, run.token) for run in runs]) for queue, runs in groups.items()
         ]
-        for (queue, runs), answer in zip(groups.items(), await self._redis.run_many(extends), strict=True):
+        for (queue, runs), answer in zip(groups.items(), await self._cycle.calls.run_many(extends), strict=True):
+            if answer is HELD:
+                continue
             held = {run.id: run for run in runs}
             for key in answer.cancelled:
                 self._cycle.pool.cancel(held[key])

@@ -15,16 +15,19 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from herojobs import job as jobs
-from herojobs.errors import ParamsTooLarge
+from herojobs.errors import InvalidJob, ParamsTooLarge
 from herojobs.job import Job, JobStatus, now_ms
 from herojobs.live.call import Call, JobKey, job_key
-from herojobs.live.calls import Claimed, claim, finish, put_back, start
+from herojobs.live.calls import Claimed, bury, claim, finish, put_back, start
 from herojobs.live.transport import Redis
 from herojobs.names import Queue
 from herojobs.outcome import Cancelled, Failed, Lost, apply
 from herojobs.settings import Settings
 from herojobs.store.base import Position, Put, Store
+from herojobs.store.jobs import read
 from herojobs.watchdog.adoption import Adoption
 from herojobs.watchdog.runs import Run
 
@@ -76,7 +79,11 @@ class Life:
                 if adopted.tip is None:
                     continue
                 each, tip = adopted.claimed, adopted.tip
-            job = jobs.decode(tip.data)
+            try:
+                job = read(tip.data)
+            except (InvalidJob, ValueError, RecursionError) as e:  # another program wrote it
+                calls.append(bury(queue, job_key(each.id), token, msgspec.json.encode(f"OurDB has no job there: {e}")))
+                continue
             if job.is_over:  # its end was written, but Redis wasn't told or has forgotten
                 over.append((each.id, token, for_redis(job, job_key(each.id), tip.data), job.status))
                 continue

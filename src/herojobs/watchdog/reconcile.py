@@ -74,9 +74,12 @@ class Reconciler:
             open_ids = self._index.open_ids(queue, fresh=False)
             if not open_ids:
                 continue
-            present = await self._redis.run(counts(queue))
-            if deep or present.total < len(open_ids):
-                brought += await self._bring_back(queue, open_ids)
+            try:
+                present = await self._redis.run(counts(queue))
+                if deep or present.total < len(open_ids):
+                    brought += await self._bring_back(queue, open_ids)
+            except Exception as e:  # one queue in trouble must not keep the others from being looked at
+                log.error("reconciliation of %s failed; it comes again: %s", queue, e)
         if brought:
             log.warning("reconciliation: %d jobs that Redis had lost are back", brought)
         return brought
