@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 import shutil
 import threading
 import zlib
@@ -24,16 +23,8 @@ from herojobs.ourdb import (
     after,
     key_size_for,
 )
+from ourdb.jobs import id_of, job
 from ourdb.strict_reader import dump, versions
-
-
-def id_of(data: bytes) -> int:
-    match = re.match(rb'\{"jobid":(\d+)', data)
-    return int(match[1]) if match else 0
-
-
-def job(id: int, text: str = "x") -> bytes:
-    return b'{"jobid":%d,"text":"%s"}' % (id, text.encode())
 
 
 def test_ids_start_at_one_and_records_know_theirs(tmp_path: Path) -> None:

@@ -7,24 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from herojobs.ourdb import CorruptRecord, DiskFull, ForeignTruncation, NotFound, OurDB, state
 from herojobs.ourdb.format import pack_header
-from ourdb.test_db import id_of, job
+from ourdb.jobs import fill, id_of, job
 
 SUPPORT = Path(__file__).parent
-
-
-def fill(folder: Path, count: int = 6) -> list[int]:
-    """Make a database of some jobs, one of them with three versions; return where its records start."""
-    with OurDB(folder, id_of=id_of) as db:
-        db.add_many([job] * count)
-        db.set(2, job(2, "second"))
-        db.set(2, job(2, "third"))
-        return [version.location for version in db.scan()]
 
 
 def test_a_database_cut_anywhere_in_its_last_records_keeps_all_before(tmp_path: Path) -> None:
@@ -144,7 +136,7 @@ def run_until_killed(code: str, folder: Path, steps: int) -> list[int]:
 
 HAMMER = """
 import sys
-from ourdb.test_db import id_of, job
+from ourdb.jobs import id_of, job
 from herojobs.ourdb import OurDB
 with OurDB(sys.argv[1], id_of=id_of, file_size=20_000) as db:
     while True:
@@ -176,48 +168,74 @@ def test_two_writers_killed_at_random_lose_no_acknowledged_id(tmp_path: Path) ->
                 assert db.get(id) == job(id, "again")
 
 
-# Dies at the nth call of a system function, inside a compaction or a deletion.
-DIES = """
-import os, sys
-from pathlib import Path
-from ourdb.test_db import id_of, job
-from herojobs.ourdb import OurDB
-left = int(sys.argv[2])
-def counted(function):
-    def call(*args, **kwargs):
-        global left
-        left -= 1
-        if left == 0:
-            os._exit(9)
-        return function(*args, **kwargs)
-    return call
-db = OurDB(sys.argv[1], id_of=id_of)
-for name in ("pwrite", "fsync", "fdatasync", "unlink", "replace", "rmdir", "ftruncate"):
-    setattr(os, name, counted(getattr(os, name)))
-Path.replace = counted(Path.replace)
-getattr(db, sys.argv[3])(*map(int, sys.argv[4:]))
-"""
+STEPS = ("pwrite", "fsync", "fdatasync", "unlink", "replace", "rename", "rmdir", "ftruncate")
+"""Functions of `os` that change what is on the disk."""
 
 
-@pytest.mark.parametrize("what", [["compact"], ["delete", "2"]])
-def test_a_crash_at_any_step_ends_before_or_after_never_between(tmp_path: Path, what: list[str]) -> None:
-    for step in range(1, 60):
+def dies(step: int, folder: Path, act: Callable[[OurDB], object]) -> bool:
+    """Let a child process act on a database and die before its nth change of the disk; return whether it died."""
+    pid = os.fork()
+    if pid:
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert code in (0, 9)
+        return code == 9
+    code = 1
+    try:
+        left = [step]
+
+        def counted(function: Callable[..., object]) -> Callable[..., object]:
+            def call(*args: object, **kwargs: object) -> object:
+                left[0] -= 1
+                if left[0] == 0:
+                    os._exit(9)
+                return function(*args, **kwargs)
+
+            return call
+
+        db = OurDB(folder, id_of=id_of, file_size=400, sync="never")  # no thread that flushes at its own time
+        for name in STEPS:
+            setattr(os, name, counted(getattr(os, name)))
+        act(db)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+ACTIONS: dict[str, Callable[[OurDB], object]] = {
+    "compact": lambda db: db.compact(),
+    "delete": lambda db: db.delete(2),
+    "repair": lambda db: db.check(repair=True),
+    "roll over": lambda db: [db.set(2, job(2, "third" + "x" * 300)) for _ in range(3)],
+}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_crash_at_any_step_ends_before_or_after_never_between(tmp_path: Path, action: str) -> None:
+    others = [job(1), job(3), job(4), job(5), None]
+    for step in range(1, 80):
         folder = tmp_path / f"db{step}"
         fill(folder)
         with OurDB(folder, id_of=id_of) as db:
             db.delete(6)
-        done = subprocess.run([sys.executable, "-c", DIES, folder, str(step), *what], cwd=SUPPORT.parent, check=False)
-        with OurDB(folder, id_of=id_of) as db:
-            assert db.get_many([1, 3, 4, 5, 6]) == [job(1), job(3), job(4), job(5), None]
-            if what == ["compact"]:
-                assert [version.data for version in db.history(2)] == [job(2, "third"), job(2, "second"), job(2)]
-            else:
-                assert db.get_many([2]) in ([None], [job(2, "third")])
-            assert db.add(job) == 7
-        if done.returncode == 0:
+        with OurDB(folder, id_of=id_of, file_size=400) as open_all_the_time:
+            died = dies(step, folder, ACTIONS[action])
+            with OurDB(folder, id_of=id_of, file_size=400) as db:
+                for each in (db, open_all_the_time):
+                    assert each.get_many([1, 3, 4, 5, 6]) == others
+                    if action == "delete":
+                        assert each.get_many([2]) in ([None], [job(2, "third")])
+                    else:
+                        tail = [version.data for version in each.history(2)][-3:]
+                        assert tail == [job(2, "third"), job(2, "second"), job(2)]
+                assert db.add(job) == 7
+                assert open_all_the_time.add(job) == 8
+                assert db.check().ok
+                deleted = db.get_many([2]) == [None]
+        if deleted:
+            assert b"second" not in (folder / "0.db").read_bytes()
+        if not died:
             break
-        assert done.returncode == 9
-    assert step > 5
+    assert 5 < step < 79
 
 
 def test_a_writer_that_died_in_a_roll_over_leaves_a_file_that_can_be_used(tmp_path: Path) -> None:

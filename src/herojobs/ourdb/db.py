@@ -105,9 +105,10 @@ class OurDB(Reader):
             self.state_file.close()
             raise OurDBError(f"{self.path} has a table with keys of {state.key_size} bytes: open it with that key_size")
         self.lock = WriteLock(lookup / "lock")
+        unsettled = compacting(self.path)  # between reading the state and opening the table, or it may be missed
         self._view = View(state.generation, Table(lookup / "data", key_size, record_nr_max), DataFiles(self.path))
         try:
-            self._begin(state)
+            self._begin(state, unsettled)
         except BaseException:
             self._release()
             raise
@@ -411,34 +412,33 @@ class OurDB(Reader):
             self._unsynced.update(numbers)
         syncing.syncer.note(id(self), self.flush)
 
-    def _begin(self, state: State) -> None:
+    def _begin(self, state: State, unsettled: bool) -> None:
         """Take in what happened while nobody had the database open; finish what a process left that died."""
         file, position = state.end >> 32, state.end & 0xFFFF_FFFF
         if (
-            state is not EMPTY
+            not unsettled
+            and state is not EMPTY
             and (state.clean or state.boot == boot_id())
             and self.files.size(file) == position
             and not self.files.exists(file + 1)
             and (not file or marks.as_sealed(self.path, file))
-            and not compacting(self.path)
         ):
             return
         from herojobs.ourdb import compact, recovery
 
-        if compacting(self.path) and not (self.path / compact.FOLDER / "commit").exists() and state is not EMPTY:
-            timeout = 0.0  # most likely somebody is at it
-        else:
-            timeout = self.lock_timeout
+        # Without its marker a compaction has changed nothing yet, and most likely somebody is at it.
+        early = unsettled and state is not EMPTY and not (self.path / compact.FOLDER / "commit").exists()
+        timeout = 0.0 if early else self.lock_timeout
         try:
             with self.lock.held(timeout):
                 if compacting(self.path):
                     compact.finish(self)
-                self.current_view()
+                self._open_view()
                 with contextlib.suppress(ForeignTruncation):  # it can still be read
                     recovery.look_at_sealed(self)
                     self.current_state()
         except DatabaseLocked:
-            if timeout:
+            if not early:
                 raise
 
     @contextlib.contextmanager
@@ -459,11 +459,15 @@ class OurDB(Reader):
                 from herojobs.ourdb import compact
 
                 compact.finish(self)
-            old = self._view
-            state = self.state_file.read() or EMPTY
-            if state.generation != old.generation:
-                table = Table(self.path / "lookup" / "data", old.table.key_size, old.table.length)
-                self._view = View(state.generation, table, DataFiles(self.path))  # the old ones close by themselves
+            if (self.state_file.read() or EMPTY).generation != self._view.generation:
+                self._open_view()
+
+    def _open_view(self) -> None:
+        """Open table and data files as they are now, under the lock; the old ones close by themselves."""
+        old = self._view.table
+        table = Table(self.path / "lookup" / "data", old.key_size, old.length)
+        generation = (self.state_file.read() or EMPTY).generation
+        self._view = View(generation, table, DataFiles(self.path))
 
     def _commit(self, build: Callable[[Commit], T], lock_timeout: float | None) -> T:
         timeout = self.lock_timeout if lock_timeout is None else lock_timeout
