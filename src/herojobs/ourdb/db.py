@@ -181,7 +181,9 @@ class OurDB(Reader):
         def build(commit: Commit) -> list[int | None]:
             located: list[int | None] = []
             accepted: dict[int, bool] = {}
-            newest = dict(zip((item[0] for item in items), self.table.get_many(item[0] for item in items), strict=True))
+            newest = dict(
+                zip((item[0] for item in items), self.table.get_many([item[0] for item in items]), strict=True)
+            )
             newest.update((id, commit.entries[id]) for id in newest.keys() & commit.entries.keys())
             for id, data, condition in items:
                 if not data:

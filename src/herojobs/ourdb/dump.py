@@ -81,7 +81,7 @@ def load(folder: Path, key_size: int) -> tuple[dict[int, int], int] | None:
     for at in range(0, len(data), step):
         id = int.from_bytes(data[at : at + 4], "little")
         highest = max(highest, id)
-        location = unpack_location(data[at + 4 : at + step], key_size)
+        location = unpack_location(data[at + 4 : at + step])
         if location:
             entries[id] = location
     # The folder's counter is the next id; that of the older plain file is the last one used, and never too high.

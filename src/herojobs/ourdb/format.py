@@ -51,11 +51,9 @@ def pack_location(location: int, key_size: int) -> bytes:
     return location.to_bytes(key_size, "big")  # file 0 only: any other number overflows
 
 
-def unpack_location(raw: bytes, key_size: int) -> int:
+def unpack_location(raw: bytes) -> int:
     """Return the location in a lookup entry, 0 if it is empty."""
-    if key_size == 6:
-        return int.from_bytes(raw[:2], "big") << 32 | int.from_bytes(raw[2:6], "big")
-    return int.from_bytes(raw, "big")
+    return int.from_bytes(raw, "big")  # of six bytes, too: two of the file number, four of the position
 
 
 def key_size_for(record_nr_max: int, record_size_max: int) -> int:

@@ -52,7 +52,7 @@ class StateFile:
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         if os.fstat(self._fd).st_size < _SIZE:
-            os.ftruncate(self._fd, _SIZE)
+            os.pwrite(self._fd, bytes(_SIZE), 0)  # no hole: a look at one through a map needs room on a tmpfs
         self._map = mmap.mmap(self._fd, _SIZE, prot=mmap.PROT_READ)
         self._seen: tuple[bytes, State | None, int] = (b"", None, 0)  # one value, so that threads see it whole
 

@@ -1,21 +1,26 @@
 """The lookup table: for each id the location of its newest version (OurDB format A4, C2).
 
-The file is sparse: its apparent size covers every possible id, on the disk are the pages in use. It is read through a
-shared memory map and written by `pwrite`, since a store into a map of a file that the full disk can't grow would kill
-the process. It never gets shorter: a reader of the map beyond the file's end would be killed too.
+The file is sparse: its apparent size covers every possible id, on the disk are the pages in use. It is read by `pread`
+and written by `pwrite`, not through a memory map: on a full disk a store into a map kills the process, on a full tmpfs
+even a look at a hole does. It never gets shorter.
 """
 
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from herojobs.ourdb.format import pack_location, unpack_location
 
 PAGE = 4096
+
+DENSE = 16
+"""Entries that `get_many` reads along for each that it needs, rather than read one by one."""
+
+BLOCK = 16_384
+"""Entries that `items` reads at once."""
 
 
 class Table:
@@ -34,20 +39,24 @@ class Table:
         size = key_size * length
         if os.fstat(self._fd).st_size < size:
             os.ftruncate(self._fd, size)
-        self._map = mmap.mmap(self._fd, size, prot=mmap.PROT_READ)
 
     def get(self, id: int) -> int:
         """Return the location of an id's newest version, 0 if it has none."""
         size = self.key_size
-        return unpack_location(self._map[id * size : id * size + size], size)
+        return unpack_location(os.pread(self._fd, size, id * size))
 
-    def get_many(self, ids: Iterable[int]) -> list[int]:
+    def get_many(self, ids: Sequence[int]) -> list[int]:
         """Return the locations of many ids."""
-        size, table = self.key_size, self._map
-        if size == 6:
-            from_bytes = int.from_bytes
-            return [from_bytes(table[id * 6 : id * 6 + 6], "big") for id in ids]  # file << 32 | position as it stands
-        return [self.get(id) for id in ids]
+        if not ids:
+            return []
+        size = self.key_size
+        lowest, highest = min(ids), max(ids)
+        if highest - lowest > DENSE * len(ids):
+            return [self.get(id) for id in ids]
+        raw = os.pread(self._fd, (highest - lowest + 1) * size, lowest * size)
+        places = [(id - lowest) * size for id in ids]
+        from_bytes = int.from_bytes  # file << 32 | position is the six bytes as they stand
+        return [from_bytes(raw[at : at + size], "big") for at in places]
 
     def put_many(self, entries: Mapping[int, int]) -> None:
         """Write entries; runs of consecutive ids by one system call each."""
@@ -76,12 +85,12 @@ class Table:
                 stop = os.lseek(self._fd, at, os.SEEK_HOLE)
             except OSError:  # no more data
                 return
-            first, last = at // size, min(-(-stop // size), self.length)
-            block = self._map[first * size : last * size]
+            first, last = at // size, min(-(-stop // size), self.length, at // size + BLOCK)
+            block = os.pread(self._fd, (last - first) * size, first * size)
             for id in range(first, last):
                 raw = block[(id - first) * size : (id - first + 1) * size]
                 if any(raw):
-                    yield id, unpack_location(raw, size)
+                    yield id, unpack_location(raw)
             at = last * size
 
     def straddles(self, id: int) -> bool:
@@ -94,12 +103,11 @@ class Table:
 
     def close(self) -> None:
         """Close the file."""
-        self._map.close()
         os.close(self._fd)
         self._fd = -1
 
     def __del__(self) -> None:
-        if getattr(self, "_fd", -1) >= 0:  # the map goes by itself
+        if getattr(self, "_fd", -1) >= 0:
             with contextlib.suppress(OSError):
                 os.close(self._fd)
 

@@ -122,7 +122,7 @@ class Writer:
                     files.sync(number)
             if commit.end >> 32 != state.end >> 32:
                 marks.seal(db.path, files, range(state.end >> 32, commit.end >> 32))
-            before = dict(zip(commit.entries, table.get_many(commit.entries), strict=True))
+            before = dict(zip(commit.entries, table.get_many(list(commit.entries)), strict=True))
             table.put_many(commit.entries)
             if not commit.erase:
                 self._note(state, commit)
