@@ -15,7 +15,7 @@ def over(number: int, result: object, took: int, settings: Settings) -> Over:
     """Return the message for a run that returned `result` after `took` microseconds."""
     if not isinstance(result, str):
         return Over(number, "failed", f"the processor returned {type(result).__name__}, not text", "", took)
-    result = clean(result)
+    result = clean(str.__str__(result))  # frames carry text itself, no class derived from it
     if len(result) * 4 > settings.max_result:
         size = len(result.encode("utf-8", "replace"))
         if size > settings.max_result:
@@ -26,15 +26,19 @@ def over(number: int, result: object, took: int, settings: Settings) -> Over:
 
 
 def over_by(number: int, job: Job, error: BaseException, took: int, settings: Settings) -> Over:
-    """Return the message for a run that ended with an exception."""
-    if isinstance(error, JobInterrupted):
+    """Return the message for a run that ended with an exception, whatever it is."""
+    limit = settings.max_result // 4
+    if isinstance(error, JobInterrupted) and error.why in ("timeout", "cancel"):
         return Over(number, "interrupted", error.why, "", took)
-    if isinstance(error, MemoryError):
-        return Over(number, "oom", str(error), "", took)
-    if isinstance(error, JobFailed):
-        limit = settings.max_result // 4
-        return Over(number, "failed", clean(str(error)[:limit]), clean(error.partial[:limit]), took)
-    return Over(number, "failed", clean(describe(error)[: settings.max_result // 4]), "", took)
+    try:
+        out_of_memory = isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError)
+        if not out_of_memory and not isinstance(error, JobFailed):
+            return Over(number, "failed", clean(describe(error)[:limit]), "", took)
+        partial = str(error.partial)[:limit] if isinstance(error, JobFailed) else ""
+        return Over(number, "oom" if out_of_memory else "failed", clean(str(error)[:limit]), clean(partial), took)
+    except Exception as e:
+        name = type(error).__name__
+        return Over(number, "failed", clean(f"{name}, whose text can't be had ({type(e).__name__})"), "", took)
 
 
 def clean(text: str) -> str:
