@@ -75,6 +75,7 @@ class Commit:
         self._chunks = self._segments[-1][2]
         del self._chunks[chunks:]
         self.entries = entries
+        self.links = {location: previous for location, previous in self.links.items() if location < self.end}
 
     def write(self, files: DataFiles) -> list[int]:
         """Write the records; all of them, or none. Return the numbers of the files that were written."""

@@ -98,15 +98,18 @@ class OurDB(Reader):
         self._checked = time.monotonic()
         self._writer = Writer(self)
         lookup = self.path / "lookup"
-        lookup.mkdir(parents=True, exist_ok=True)
-        self.state_file = StateFile(lookup / "state")
+        try:
+            self.state_file = StateFile(lookup / "state")
+        except FileNotFoundError:
+            lookup.mkdir(parents=True, exist_ok=True)
+            self.state_file = StateFile(lookup / "state")
         state = self.state_file.read() or EMPTY
         if state.key_size not in (0, key_size):
             self.state_file.close()
             raise OurDBError(f"{self.path} has a table with keys of {state.key_size} bytes: open it with that key_size")
         self.lock = WriteLock(lookup / "lock")
         unsettled = compacting(self.path)  # between reading the state and opening the table, or it may be missed
-        self._view = View(state.generation, Table(lookup / "data", key_size, record_nr_max), DataFiles(self.path))
+        self.view = View(state.generation, Table(lookup / "data", key_size, record_nr_max), DataFiles(self.path))
         try:
             self._begin(state, unsettled)
         except BaseException:
@@ -238,7 +241,7 @@ class OurDB(Reader):
             while location in commit.links:  # written by another thread in this very commit
                 places.append(location)
                 location = commit.links[location]
-            places += [version.location for version in self.versions(id, location, 1 << 30, self._view)]
+            places += [version.location for version in self.versions(id, location, 1 << 30, self.view)]
             commit.append(walk.tombstone(id, places or [tip]), tip)
             commit.entries[id] = 0
             commit.erase += places
@@ -461,15 +464,15 @@ class OurDB(Reader):
                 from herojobs.ourdb import compact
 
                 compact.finish(self)
-            if (self.state_file.read() or EMPTY).generation != self._view.generation:
+            if (self.state_file.read() or EMPTY).generation != self.view.generation:
                 self._open_view()
 
     def _open_view(self) -> None:
         """Open table and data files as they are now, under the lock; the old ones close by themselves."""
-        old = self._view.table
+        old = self.view.table
         table = Table(self.path / "lookup" / "data", old.key_size, old.length)
         generation = (self.state_file.read() or EMPTY).generation
-        self._view = View(generation, table, DataFiles(self.path))
+        self.view = View(generation, table, DataFiles(self.path))
 
     def _commit(self, build: Callable[[Commit], T], lock_timeout: float | None) -> T:
         timeout = self.lock_timeout if lock_timeout is None else lock_timeout

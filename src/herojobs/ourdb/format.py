@@ -15,8 +15,6 @@ MAX_FILES = 65_536
 KEY_SIZES = (2, 3, 4, 6)
 
 _header = struct.Struct("<HI")
-_previous = struct.Struct(">HI")
-_PREVIOUS_OF_NONE = bytes(6)
 
 
 class Header(NamedTuple):
@@ -29,15 +27,13 @@ class Header(NamedTuple):
 
 def pack_header(data: bytes, previous: int) -> bytes:
     """Return the header of a record."""
-    before = _previous.pack(previous >> 32, previous & 0xFFFF_FFFF) if previous else _PREVIOUS_OF_NONE
-    return _header.pack(len(data) & 0xFFFF, crc32(data)) + before
+    return _header.pack(len(data) & 0xFFFF, crc32(data)) + previous.to_bytes(6, "big")
 
 
 def unpack_header(raw: bytes, at: int = 0) -> Header:
     """Return the header that starts at an offset of some bytes."""
     size, crc = _header.unpack_from(raw, at)
-    file, position = _previous.unpack_from(raw, at + 6)
-    return Header(size, crc, file << 32 | position)
+    return Header(size, crc, int.from_bytes(raw[at + 6 : at + 12], "big"))
 
 
 def pack_location(location: int, key_size: int) -> bytes:
@@ -46,9 +42,7 @@ def pack_location(location: int, key_size: int) -> bytes:
     Raises:
         OverflowError: the key size can't name it.
     """
-    if key_size == 6:
-        return _previous.pack(location >> 32, location & 0xFFFF_FFFF)
-    return location.to_bytes(key_size, "big")  # file 0 only: any other number overflows
+    return location.to_bytes(key_size, "big")  # below six bytes file 0 only: any other number overflows
 
 
 def unpack_location(raw: bytes) -> int:

@@ -1,6 +1,6 @@
 """Who may write: one thread of one process at a time (OurDB format C3).
 
-Between processes a `flock` on `lookup/lock`, on one descriptor kept open; within a process a mutex for each real path,
+Between processes a `flock` on `lookup/lock`, on one descriptor kept open; within a process a mutex for each lock file,
 since the kernel's lock doesn't tell threads apart.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from herojobs.ourdb.errors import DatabaseLocked
 
-_mutexes: dict[str, threading.RLock] = {}
+_mutexes: dict[tuple[int, int], threading.RLock] = {}
 _guard = threading.Lock()
 
 
@@ -39,8 +39,9 @@ class WriteLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._name = os.path.realpath(path)
-        self._open()
+        self._pid = 0  # of the process whose descriptor it is; opened when first taken
+        self._fd = -1
+        self._depth = 0  # a thread may hold the lock and take it again
 
     @contextlib.contextmanager
     def held(self, timeout: float) -> Iterator[None]:
@@ -61,8 +62,7 @@ class WriteLock:
             DatabaseLocked: somebody else held it all that time.
         """
         if self._pid != os.getpid():
-            os.close(self._fd)
-            self._open()  # a forked child shares its parent's descriptor, and with it the parent's lock
+            self._open()
         if not self._mutex.acquire(blocking=False):
             started = time.monotonic()
             if not self._mutex.acquire(timeout=timeout):
@@ -93,14 +93,23 @@ class WriteLock:
 
     def close(self) -> None:
         """Close the descriptor."""
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            self._pid = 0
 
     def _open(self) -> None:
-        self._pid = os.getpid()
-        self._depth = 0  # a thread may hold the lock and take it again
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        """Open the file; a forked child shares its parent's descriptor, and with it the parent's lock, until then."""
         with _guard:
-            self._mutex = _mutexes.setdefault(self._name, threading.RLock())
+            if self._pid == os.getpid():
+                return  # another thread was first
+            if self._fd >= 0:
+                os.close(self._fd)
+            self._depth = 0
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            file = os.fstat(self._fd)
+            self._mutex = _mutexes.setdefault((file.st_dev, file.st_ino), threading.RLock())
+            self._pid = os.getpid()
 
     def _wait(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout

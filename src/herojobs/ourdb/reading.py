@@ -58,7 +58,7 @@ class Reader:
     id_of: Callable[[bytes], int] | None
     report: Callable[[str], None]
     state_file: StateFile
-    _view: View
+    view: View
     lock: WriteLock
     lock_timeout: float
     _closed: bool
@@ -66,12 +66,12 @@ class Reader:
     @property
     def table(self) -> Table:
         """The lookup table of the present generation."""
-        return self._view.table
+        return self.view.table
 
     @property
     def files(self) -> DataFiles:
         """The data files of the present generation."""
-        return self._view.files
+        return self.view.files
 
     def get(self, id: int) -> bytes:
         """Return a record's newest version.
@@ -138,7 +138,7 @@ class Reader:
         """
         while True:
             self.locate(id)
-            view = self._view
+            view = self.view
             versions = list(self.chain(id, depth, view))
             if self.current_view() is view:
                 return versions
@@ -192,11 +192,11 @@ class Reader:
 
     def read(self, location: int) -> tuple[Header, bytes]:
         """Return the header at a location and the data, empty if it isn't whole; for the package's own use."""
-        return read(self._view.files, location, self.max_record)
+        return read(self.view.files, location, self.max_record)
 
     def chain(self, id: int, depth: int, view: View | None = None) -> Iterator[Version]:
         """Yield a record's versions, the newest first, none if it has none; for the package's own use."""
-        view = view or self._view
+        view = view or self.view
         return self.versions(id, view.table.get(id), depth, view)
 
     def versions(self, id: int, location: int, depth: int, view: View) -> Iterator[Version]:
@@ -216,11 +216,11 @@ class Reader:
     def current_view(self) -> View:
         """Return the view of the present generation; after another process has compacted, open the new files."""
         state = self.state_file.read() if not self._closed else None
-        if state is None or state.generation != self._view.generation:
+        if state is None or state.generation != self.view.generation:
             self.check_open()
             if state is not None:
                 self._reopen()
-        return self._view
+        return self.view
 
     def check_open(self) -> None:
         """Raise DatabaseClosed if it was closed."""

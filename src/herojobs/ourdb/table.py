@@ -61,6 +61,10 @@ class Table:
     def put_many(self, entries: Mapping[int, int]) -> None:
         """Write entries; runs of consecutive ids by one system call each."""
         size = self.key_size
+        if len(entries) == 1:
+            ((id, location),) = entries.items()
+            if os.pwrite(self._fd, pack_location(location, size), id * size) == size:
+                return
         start = 0
         chunk: list[bytes] = []
         following = -1

@@ -100,7 +100,7 @@ class Writer:
         db = self._db
         db.current_view()
         state = db.current_state()
-        _, table, files = db.current_view()
+        _, table, files = db.view
         commit = Commit(table, state.end, state.next_id, file_size=db.file_size, max_record=db.max_record)
         alone = len(requests) == 1
         for request in requests:
@@ -122,7 +122,13 @@ class Writer:
                     files.sync(number)
             if commit.end >> 32 != state.end >> 32:
                 marks.seal(db.path, files, range(state.end >> 32, commit.end >> 32))
-            before = dict(zip(commit.entries, table.get_many(list(commit.entries)), strict=True))
+            if state.clean:  # the disk must not hold newer entries beside a state that says that nothing is to be done
+                db.state_file.write(state._replace(clean=False, boot=boot_id()))
+                db.state_file.sync()
+            if commit.links:
+                before = dict(zip(commit.entries, table.get_many(list(commit.entries)), strict=True))
+            else:
+                before = dict.fromkeys(commit.entries, 0)
             table.put_many(commit.entries)
             if not commit.erase:
                 self._note(state, commit)
