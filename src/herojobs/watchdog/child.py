@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import resource
+import secrets
+import select
 import signal
 import socket
 import subprocess
@@ -20,10 +22,13 @@ from herojobs.errors import WorkerError
 from herojobs.frames import Control, FrameReader, FromWorker, Setup, Start, decode_from_worker, frame
 from herojobs.settings import Settings
 from herojobs.watchdog.runs import Run
+from herojobs.worker.output import unread
 
 AHEAD_MICROS = 20_000
 """Work that an exclusive worker is sent ahead, measured by how long its jobs took lately."""
 AHEAD_MAX = 64
+MARK = "HEROJOBS_WORKER"
+"""Environment variable by which all descendants of a worker are known."""
 
 
 class Child:
@@ -53,11 +58,14 @@ class Child:
         self.runs: dict[int, Run] = {}
         self.killed_for: Run | None = None
         self.killed = False
+        self._buried = False
         self.recalled = False
         self.done = 0
         self.took = AHEAD_MICROS / 2
         self.heard = loop.time()
         self.oom_kills = _oom_kills()
+        self._max_jobs = settings.worker_max_jobs
+        self._mark = secrets.token_hex(8)
         self._loop = loop
         self._on_messages = on_messages
         self._on_output = on_output
@@ -67,6 +75,7 @@ class Child:
         self._data, data = socket.socketpair()
         self._control, control = socket.socketpair()
         self._output, output = os.pipe()
+        life, self._life = os.pipe()
         self._data.setblocking(False)
         self._control.setblocking(False)
         os.set_blocking(self._output, False)
@@ -75,11 +84,12 @@ class Child:
         try:
             with _deep_stack(settings):
                 self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                    [sys.executable, "-m", "herojobs.worker", str(data.fileno()), str(control.fileno())],
+                    [sys.executable, "-m", "herojobs.worker", *map(str, (data.fileno(), control.fileno(), life))],
+                    env={**os.environ, MARK: self._mark},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    pass_fds=(data.fileno(), control.fileno()),
+                    pass_fds=(data.fileno(), control.fileno(), life),
                     process_group=0,
                 )
         except OSError as e:
@@ -89,8 +99,9 @@ class Child:
             data.close()
             control.close()
             os.close(output)
+            os.close(life)
         loop.add_reader(self._data, self._on_data)
-        loop.add_reader(self._output, self.read_output)
+        loop.add_reader(self._output, self._on_written)
         self._write(frame([Setup(_encode(settings), concurrent, sys.path)]))
 
     @property
@@ -108,7 +119,10 @@ class Child:
         """How many more runs an exclusive worker should be given."""
         if not self.ready or self.killed or self.recalled:
             return 0
-        return max(1, min(AHEAD_MAX, int(AHEAD_MICROS / (self.took + 1)))) - len(self.runs)
+        ahead = max(1, min(AHEAD_MAX, int(AHEAD_MICROS / (self.took + 1))))
+        if self._max_jobs:
+            ahead = min(ahead, self._max_jobs - self.done)
+        return ahead - len(self.runs)
 
     def give(self, runs: list[Run]) -> None:
         """Send runs to the worker, in one frame."""
@@ -148,10 +162,10 @@ class Child:
         self.killed_for = because
         end_family(self.pid)
 
-    def end_if_family_left(self) -> None:
-        """End the worker if an interrupted run left processes behind."""
+    def end_if_family_left(self, run: Run) -> None:
+        """End the worker if an interrupted run, which is over, left processes behind."""
         if _descendants(self.pid):
-            self.kill()
+            self.kill(run)
 
     def retire(self) -> None:
         """Let the worker end by itself, once it has run what it was given."""
@@ -165,20 +179,34 @@ class Child:
     def bury(self) -> int:
         """Reap the dead process after reading what it left; return its exit code, negative for a signal."""
         self._on_data(at_end=True)
+        self._buried = True
         self.read_output()
         end_family(self.pid)  # what it forked lives on otherwise
         self._close()
-        return self.process.wait()
+        code = self.process.wait()
+        if code and not self.killed:
+            end_marked(self._mark)
+        return code
 
     def died_of_memory(self) -> bool:
         """Return whether the kernel ended a process for want of memory since this worker started."""
         return _oom_kills() > self.oom_kills
 
     def read_output(self) -> None:
-        """Pass on what was written to the worker's stdout and stderr behind Python's back."""
-        with contextlib.suppress(BlockingIOError):
-            while chunk := os.read(self._output, 65536):
-                self._on_output(self, chunk)
+        """Pass on what was written to the worker's stdout and stderr behind Python's back.
+
+        A worker doesn't report a run before this has been read. So what is there now was written by the run that
+        follows those reported by now, and what comes while we read may be another's already: it comes next time.
+        """
+        while self._output >= 0 and (size := unread(self._output)):
+            if not self._buried:
+                self._on_data()
+            if self._output >= 0:
+                self._on_output(self, os.read(self._output, size))
+
+    def _on_written(self) -> None:
+        self.read_output()
+        if self._output >= 0 and not _is_open(self._output):
             self._loop.remove_reader(self._output)
 
     def _on_data(self, at_end: bool = False) -> None:
@@ -200,7 +228,6 @@ class Child:
             closed = True  # a job has written to our socket, or the worker died in a frame
             self.kill()
         if messages:
-            self.read_output()  # before the runs that wrote it are over
             self.heard = self._loop.time()
             self._on_messages(self, messages)
         if closed and not at_end:
@@ -241,7 +268,8 @@ class Child:
         if self._output >= 0:
             self._loop.remove_reader(self._output)
             os.close(self._output)
-            self._output = -1
+            os.close(self._life)
+            self._output = self._life = -1
 
 
 @contextlib.contextmanager
@@ -275,11 +303,27 @@ def end_family(pid: int) -> None:
             process.kill()
 
 
+def end_marked(mark: str) -> None:
+    """Kill what descends from a worker that died by itself: what left its group isn't its child any more."""
+    for _ in range(2):  # a process may have forked while we looked
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get(MARK) == mark:
+                    process.kill()
+
+
 def _descendants(pid: int) -> list[psutil.Process]:
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.Error:
         return []
+
+
+def _is_open(pipe: int) -> bool:
+    """Return whether somebody may still write to a pipe that we read from, or has."""
+    poller = select.poll()
+    poller.register(pipe, select.POLLIN)
+    return not any(event & select.POLLHUP and not event & select.POLLIN for _, event in poller.poll(0))
 
 
 def _has_exited(pid: int) -> bool:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 
 from herojobs.errors import WorkerError
 from herojobs.frames import Back, Elsewhere, FromWorker, Interrupt, Output, Over, Ready, Recall, Unfit
+from herojobs.live.call import JobKey
+from herojobs.names import Queue
 from herojobs.outcome import Cancelled, Done, Failed, Killed, Outcome, OutOfMemory, TimedOut
 from herojobs.processors.kinds import CONCURRENT_KINDS
 from herojobs.settings import Settings
@@ -23,6 +25,10 @@ log = logging.getLogger("herojobs.watchdog")
 
 BLOCKED_AFTER = 2.0
 """Seconds without a sign of life after which the concurrent worker's event loop counts as blocked."""
+BLOCKED_HINT = "an asynchronous action must await what takes long; let it be a plain `def` if it can't"
+SPARED_TIMES = 3
+"""How often a run isn't charged with the end of a worker that it or another one has blocked."""
+MOST_SUSPECTS = 10_000
 RESTART_PAUSE = 1.0
 """Seconds before a worker is replaced that died before it was ready."""
 
@@ -55,6 +61,7 @@ class Pool:
         self._concurrent: Child | None = None
         self._undispatched: list[Run] = []
         self._concurrent_topics: set[tuple[str, str, str]] = set()
+        self._suspected: dict[tuple[Queue, JobKey], int] = {}
         self._stopping = False
         self._restart_at = 0.0
         self._ticked = loop.time()
@@ -130,10 +137,12 @@ class Pool:
                 concurrent.append(run)
             else:
                 self._undispatched.append(run)
-        if concurrent:
-            if self._concurrent is None:
-                self._concurrent = self._start(True)
+        if concurrent and self._concurrent is None:
+            self._concurrent = self._start_or_wait(True)
+        if self._concurrent is not None:
             self._concurrent.give(concurrent)
+        else:
+            self.spared += concurrent
         self._distribute()
 
     def _distribute(self) -> None:
@@ -237,7 +246,7 @@ class Pool:
                     child.done += 1
                     child.took = max(float(message.took), child.took * 0.9)
                     if message.how == "interrupted" and not child.concurrent:
-                        child.end_if_family_left()
+                        child.end_if_family_left(run)
                     self._end(run, _outcome(run, message), message.took)
             elif isinstance(message, Output):
                 run = child.runs.get(message.number)
@@ -268,13 +277,24 @@ class Pool:
         child.recalled = False
         for number in reversed(numbers):
             run = child.runs.pop(number, None)
-            if run is None:
-                continue
-            run.deadline = 0.0
-            if run.why == "cancel":
-                self._end(run, Cancelled())
-            else:
-                self._undispatched.insert(0, run)
+            if run is not None:
+                self._not_started(run)
+
+    def _not_started(self, run: Run) -> None:
+        """Take back a run that its worker hasn't begun."""
+        run.deadline = 0.0
+        if run.why == "cancel":
+            self._end(run, Cancelled())
+        else:
+            self._undispatched.insert(0, run)
+
+    def _is_spared(self, run: Run) -> bool:
+        """Return whether a run isn't charged with the end of a worker that some run has blocked: the first times."""
+        times = self._suspected.pop((run.queue, run.id), 0) + 1
+        self._suspected[run.queue, run.id] = times
+        if len(self._suspected) > MOST_SUSPECTS:
+            self._suspected.pop(next(iter(self._suspected)))
+        return times <= SPARED_TIMES
 
     def _move(self, child: Child, message: Elsewhere) -> None:
         run = child.take(message.number)
@@ -282,9 +302,10 @@ class Pool:
             return
         run.deadline = run.kill_at = 0.0
         topic = (run.queue.circle, run.queue.topic, run.job.params_type)
-        if message.blocked:
-            run.blocked = True
-            log.warning("%s blocked the event loop; it starts again in an exclusive worker", run.ref)
+        if message.blocked and run.job.attempts >= run.job.max_attempts:
+            self._end(run, Failed(f"it blocked the event loop for over {BLOCKED_AFTER:g} s: {BLOCKED_HINT}"))
+        elif message.blocked:
+            log.warning("%s blocked the event loop: %s; it starts again", run.ref, BLOCKED_HINT)
             self.put_back.append(run)
         elif child.concurrent:
             self._concurrent_topics.discard(topic)
@@ -321,13 +342,12 @@ class Pool:
                 self._unfit.set_exception(WorkerError(f"a worker ended with code {code} before it was ready"))
         runs = list(child.runs.values())
         child.runs.clear()
-        for place, run in enumerate(runs):
+        for place, run in reversed([*enumerate(runs)]):  # what hasn't started goes back in its order
             if run is child.killed_for:
                 self._end(run, TimedOut(run.timeout, True) if run.why == "timeout" else Cancelled(True))
             elif not child.concurrent and place > 0:
-                run.deadline = 0.0  # not started
-                self._undispatched.append(run)
-            elif child.killed_for is not None:
+                self._not_started(run)
+            elif child.killed_for is not None or (run.blocked and self._is_spared(run)):
                 self.spared.append(run)
             else:
                 self._crashed(child, run, code)
@@ -361,7 +381,21 @@ class Pool:
         if self._stopping or self._loop.time() < self._restart_at:
             return
         while len(self._exclusive) < self._size:
-            self._exclusive.append(self._start(False))
+            child = self._start_or_wait(False)
+            if child is None:
+                return
+            self._exclusive.append(child)
+
+    def _start_or_wait(self, concurrent: bool) -> Child | None:
+        """Start a worker; if the system refuses, that is tried again later."""
+        try:
+            return self._start(concurrent)
+        except (WorkerError, OSError) as e:
+            if self._unfit and not self._unfit.done():
+                raise  # the first one: `start` tells
+            log.error("a worker can't be started, it is tried again: %s", e)
+            self._restart_at = self._loop.time() + RESTART_PAUSE
+            return None
 
     def _start(self, concurrent: bool) -> Child:
         return Child(self._loop, self._settings, concurrent, self._on_messages, self._on_output, self._on_closed)

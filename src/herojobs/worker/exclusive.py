@@ -93,7 +93,7 @@ class ExclusiveWorker:
         began = time.perf_counter_ns()
         job = jobs.decode(start.job)
         number = start.number
-        log = output.JobLog(lambda text: self._send(Output(number, text)), self._settings.log_max)
+        log = output.JobLog(lambda text: self._say(number, text), self._settings.log_max)
         self._context = context = JobContext(job, start.ref, log.write)
         self._raised = False
         output.current.set(log.write)
@@ -119,7 +119,14 @@ class ExclusiveWorker:
             message = Over(number, "interrupted", self._order.why, "", micros_since(began))
         output.current.set(None)
         log.close()
+        output.wait_until_read()
         return message
+
+    def _say(self, number: int, text: str) -> None:
+        if self._forked:  # the sockets are the worker's alone; its stdout is for all
+            os.write(1, text.encode())
+        else:
+            self._send(Output(number, text))
 
     def _send(self, message: Message) -> None:
         if threading.current_thread() is not threading.main_thread():  # output of content that has threads of its own

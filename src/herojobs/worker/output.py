@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import sys
+import termios
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 
@@ -49,6 +52,25 @@ def install() -> JobStream:
     stderr = JobStream(sys.stderr)
     sys.stderr = stderr
     return stderr
+
+
+def wait_until_read() -> None:
+    """Wait until the WatchDog has read what was written to descriptors 1 and 2.
+
+    Only while the run that wrote it isn't over does it know whose it is.
+    """
+    pause = 0.0002
+    try:
+        while unread(1) and pause < 1:
+            time.sleep(pause)
+            pause *= 1.5
+    except OSError:  # the job has closed it, or it is no pipe any more
+        pass
+
+
+def unread(pipe: int) -> int:
+    """Return how many bytes wait in a pipe, by either of its ends."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 class JobLog:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import logging
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -24,13 +26,19 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def main(data_fd: int, control_fd: int) -> NoReturn:
-    """Run jobs until the WatchDog closes the data socket."""
+def main(data_fd: int, control_fd: int, life_fd: int) -> NoReturn:
+    """Run jobs until the WatchDog closes the data socket.
+
+    Args:
+        data_fd: socket for jobs and their ends.
+        control_fd: socket for orders.
+        life_fd: pipe that the WatchDog holds open as long as it lives.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the terminal's whole group; the WatchDog decides
     threading.stack_size(8 * 1024 * 1024)  # the main thread's may be far larger, see WatchDog
     data = socket.socket(fileno=data_fd)
     control = socket.socket(fileno=control_fd)
-    _end_with_parent()
+    _end_with_parent(life_fd)
     setup = _read_setup(data)
     settings = msgspec.msgpack.decode(setup.settings, type=Settings, dec_hook=lambda kind, value: kind(value))
     sys.path[:] = setup.python_path
@@ -64,12 +72,22 @@ def _read_setup(data: socket.socket) -> Setup:
     return setup
 
 
-def _end_with_parent() -> None:
-    """Have the kernel end this process when the WatchDog dies, and give orphaned grandchildren to us (Linux)."""
+def _end_with_parent(life_fd: int) -> None:
+    """Have the kernel end this process's group when the WatchDog dies, and give orphaned grandchildren to us (Linux).
+
+    The pipe's end signals the whole group, even while C code holds the interpreter. Where a fork of the WatchDog's
+    process has inherited the pipe, the signal of its death remains.
+    """
     if sys.platform != "linux":
         return  # the control thread sees the closed socket instead
+    fcntl.fcntl(life_fd, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(life_fd, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(life_fd, fcntl.F_SETFL, os.O_ASYNC)
+    if select.select([life_fd], [], [], 0)[0]:
+        os.killpg(0, signal.SIGKILL)  # it died before we asked to be told
+    signal.signal(signal.SIGUSR2, lambda *_: os.killpg(0, signal.SIGKILL))
     libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGUSR2, 0, 0, 0)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 

@@ -1,0 +1,116 @@
+"""WatchDogs as real processes, killed: nothing of theirs lives on, and another takes their jobs over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from herojobs import HeroJobs
+
+
+def until(condition: Callable[[], Any], seconds: float = 10) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it didn't happen"
+        time.sleep(0.005)
+    return found
+
+
+def lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def spawn(given: dict[str, Any]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start WatchDog processes that are ready; they are killed at the test's end."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(**settings: object) -> subprocess.Popen[str]:
+        env = {
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+            "HEROJOBS_HOME": str(given["home"]),
+            "HEROJOBS_REDIS_URL": str(given["redis_url"]),
+            "HEROJOBS_ACTORS": "support.actors",
+            "HEROJOBS_LEASE": "1",
+            "HEROJOBS_WORKERS": "1",
+            **{f"HEROJOBS_{name.upper()}": str(value) for name, value in settings.items()},
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "herojobs", "watchdog"], env=env, stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("script", ["!!bad.family file:'{}'", "!!bad.c_call"])
+def test_all_processes_of_a_killed_watchdog_end(
+    hero: HeroJobs, spawn: Callable[..., Any], tmp_path: Path, script: str
+) -> None:
+    """What jobs forked too, and a worker in C code that no Python code could tell to end."""
+    for _ in range(2):
+        process = spawn(workers=2)
+        pids = tmp_path / "pids"
+        pids.unlink(missing_ok=True)
+        job = hero.submit(script.format(pids), max_attempts=1)
+        until(lambda job=job: hero.get(job).status == "active")
+        if "family" in script:
+            until(lambda pids=pids: pids.exists() and len(pids.read_text().splitlines()) == 2)
+        family = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+        assert len(family) >= 2
+        process.kill()
+        process.wait()
+        until(lambda family=family: not any(lives(pid) for pid in family), 1)
+
+
+def test_another_watchdog_takes_over_what_a_killed_one_had(
+    hero: HeroJobs, spawn: Callable[..., Any], tmp_path: Path
+) -> None:
+    first = spawn()
+    script = f"!!good.mark file:'{tmp_path}/marks' seconds:1"
+    jobs = [hero.submit(script) for _ in range(3)]
+    until(lambda: (tmp_path / "marks").exists())
+    first.kill()
+    spawn()
+    for job in jobs:
+        assert hero.wait(job, 15).status == "done"
+    assert [version.status for version in hero.history(jobs[0])] == ["new", "active", "active", "done"]
+    assert hero.get(jobs[0]).attempts == 2
+
+
+def test_a_watchdog_stopped_past_its_lease_cannot_write_an_end(
+    hero: HeroJobs, spawn: Callable[..., Any], tmp_path: Path
+) -> None:
+    paused = spawn()
+    job = hero.submit(f"!!good.mark file:'{tmp_path}/marks' seconds:0.7")
+    until(lambda: (tmp_path / "marks").exists())
+    paused.send_signal(signal.SIGSTOP)
+    spawn()
+    done = hero.wait(job, 10)
+    assert (done.status, done.attempts) == ("done", 2)
+    paused.send_signal(signal.SIGCONT)
+    paused.send_signal(signal.SIGTERM)
+    assert paused.wait(10) == 0
+    assert hero.get(job) == done
+    assert [version.status for version in hero.history(job)] == ["new", "active", "active", "done"]

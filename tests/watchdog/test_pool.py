@@ -1,0 +1,223 @@
+"""The pool and its workers: what one run does stays its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from herojobs.outcome import Cancelled, Done, Failed, Killed, TimedOut, apply
+from watchdog.pools import PoolDriver
+
+
+async def test_neighbours_of_a_run_that_left_children_behind_are_spared(tmp_path: Path) -> None:
+    """The worker is ended for the children's sake; what was sent ahead has done nothing wrong."""
+    async with PoolDriver(tmp_path) as driver:
+        await driver.warm()
+        bad = driver.run(f"!!bad.family file:'{tmp_path}/pids'", timeout=1)
+        neighbours = [driver.run("!!fake.spin seconds:0.5", max_attempts=1) for _ in range(3)]
+        driver.dispatch(bad, *neighbours)
+        await driver.finish(bad)
+        assert isinstance(bad.outcome, TimedOut)
+        await driver.finish(*neighbours)
+        assert not driver.pool.put_back
+        for run in neighbours:
+            assert run in driver.pool.spared or isinstance(run.outcome, Done)
+
+
+async def test_a_cancelled_run_behind_one_that_is_killed_never_starts(tmp_path: Path) -> None:
+    async with PoolDriver(tmp_path, grace=0.1) as driver:
+        await driver.warm()
+        stuck = driver.run("!!bad.c_call", timeout=1)
+        behind = driver.run(f"!!good.mark file:'{tmp_path}/marks'")
+        driver.dispatch(stuck, behind)
+        driver.pool.cancel(behind)
+        await driver.finish(stuck, behind)
+        assert isinstance(behind.outcome, Cancelled)
+        assert not (tmp_path / "marks").exists()
+
+
+@pytest.mark.parametrize("sent_ahead", [False, True])
+async def test_what_is_written_behind_python_s_back_goes_to_its_own_job(tmp_path: Path, sent_ahead: bool) -> None:
+    async with PoolDriver(tmp_path, actors=["support.odd"]) as driver:
+        await driver.warm()
+        runs = [driver.run(f"!!odd.write text:'run {n}'") for n in range(40)]
+        if sent_ahead:
+            driver.dispatch(*runs)
+            await driver.finish(*runs)
+        else:
+            for run in runs:
+                await driver.finish(*driver.dispatch(run))
+        assert [driver.log_of(run) for run in runs] == [f"run {n}\n" for n in range(40)]
+
+
+async def test_a_worker_is_replaced_after_its_jobs_under_load_too(tmp_path: Path) -> None:
+    async with PoolDriver(tmp_path, worker_max_jobs=20) as driver:
+        runs = [driver.run(f"!!good.mark file:'{tmp_path}/marks'") for _ in range(100)]
+        driver.dispatch(*runs)
+        await driver.finish(*runs)
+    assert all(isinstance(run.outcome, Done) for run in runs)
+    pids = [line.split()[2] for line in (tmp_path / "marks").read_text().splitlines()]
+    assert max(pids.count(pid) for pid in set(pids)) == 20
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("!!odd.exit", "SystemExit"),
+        ("!!odd.surrogate", "ValueError: ?"),
+        ("!!odd.recursion", "RecursionError"),
+        ("!!odd.memory_surrogate", "MemoryError: ?"),
+        ("!!odd.unspeakable", "no words"),
+        ("!!odd.stop", "StopIteration"),
+        ("!!odd.keyboard", "KeyboardInterrupt"),
+        ("!!odd.generator_exit", "GeneratorExit"),
+        ("!!odd.cancelled", "ancel"),
+        ("!!odd.interrupted", "JobInterrupted: because"),
+        ("!!odd.group", "ExceptionGroup"),
+    ],
+)
+async def test_whatever_is_raised_ends_the_run_alone(tmp_path: Path, script: str, told: str) -> None:
+    async with PoolDriver(tmp_path, actors=["support.actors", "support.odd"]) as driver:
+        pids = {child.pid for child in driver.pool.children()}
+        for text in (script, script + "_async"):
+            run, after = driver.dispatch(driver.run(text), driver.run("!!core.echo content:fine"))
+            await driver.finish(run, after)
+            assert run.outcome is not None
+            assert not isinstance(run.outcome, Done | Killed), run.outcome
+            assert after.outcome == Done("fine")
+            run.job.status = "active"
+            apply(run.job, run.outcome, 1)
+            assert told in run.job.error
+        assert pids <= {child.pid for child in driver.pool.children()}
+
+
+@pytest.mark.parametrize(
+    ("script", "result"),
+    [("!!odd.text_subclass", "text"), ("!!odd.text_enum", "value"), ("!!odd.result_surrogate", "?")],
+)
+async def test_odd_text_is_a_result_like_any_other(tmp_path: Path, script: str, result: str) -> None:
+    async with PoolDriver(tmp_path, actors=["support.odd"]) as driver:
+        run, both, again = driver.dispatch(
+            driver.run(script), driver.run(f"{script}\n{script}"), driver.run(script + "_async")
+        )
+        await driver.finish(run, both, again)
+        assert run.outcome == again.outcome == Done(result)
+        assert both.outcome == Done(f"{result}\n{result}")
+
+
+async def test_a_process_that_a_job_forks_may_print(tmp_path: Path) -> None:
+    async with PoolDriver(tmp_path, actors=["support.odd"]) as driver:
+        (run,) = driver.dispatch(driver.run("!!odd.forks_that_print"))
+        await driver.finish(run)
+        assert run.outcome == Done("[0, 0, 2, 4]")
+        assert "from the child" in driver.log_of(run)
+
+
+@pytest.mark.parametrize("how", ["!!bad.die", "!!bad.leave", "!!odd.family_then_die file:'{}'"])
+async def test_nothing_is_left_of_a_worker_that_died(tmp_path: Path, how: str) -> None:
+    async with PoolDriver(tmp_path, actors=["support.actors", "support.odd"]) as driver:
+        (run,) = driver.dispatch(driver.run(how.format(tmp_path / "pids"), max_attempts=1))
+        await driver.finish(run)
+        assert isinstance(run.outcome, Killed)
+        if (tmp_path / "pids").exists():
+            pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+            assert len(pids) == 2
+            await driver.until(lambda: not any(_lives(pid) for pid in pids), 2)
+
+
+async def test_a_worker_that_closes_everything_or_stops_itself_is_ended_in_time(tmp_path: Path) -> None:
+    async with PoolDriver(tmp_path, actors=["support.odd"], workers=2) as driver:
+        began = time.monotonic()
+        closes, stops = driver.dispatch(
+            driver.run("!!odd.close_all", timeout=1), driver.run("!!odd.stop_self", timeout=1)
+        )
+        await driver.finish(closes, stops)
+        assert time.monotonic() - began < 2
+        assert isinstance(closes.outcome, TimedOut)
+        assert isinstance(stops.outcome, TimedOut)
+        (after,) = driver.dispatch(driver.run("!!core.echo content:fine"))
+        await driver.finish(after)
+        assert after.outcome == Done("fine")
+
+
+async def test_a_run_that_blocks_the_event_loop_takes_no_other_along(tmp_path: Path) -> None:
+    """Neither when it yields to an exception nor when its worker must be killed."""
+    for script in ("!!odd.hold_loop seconds:30", "!!odd.hold_loop_stubbornly"):
+        async with PoolDriver(tmp_path, actors=["support.odd"]) as driver:
+            (first,) = driver.dispatch(driver.run("!!fake.sleep seconds:0.01"))
+            await driver.finish(first)
+            blocks = driver.run(script, timeout=60)
+            others = [driver.run("!!fake.sleep seconds:3", max_attempts=1) for _ in range(5)]
+            driver.dispatch(*others, blocks)
+            await driver.finish(blocks, *others)
+            assert blocks in driver.pool.put_back + driver.pool.spared
+            for other in others:
+                assert other in driver.pool.spared or isinstance(other.outcome, Done)
+
+
+async def test_a_run_that_blocks_the_event_loop_at_its_last_attempt_is_told_so(tmp_path: Path) -> None:
+    async with PoolDriver(tmp_path, actors=["support.odd"]) as driver:
+        (run,) = driver.dispatch(driver.run("!!odd.hold_loop seconds:30", max_attempts=1))
+        await driver.finish(run)
+        assert isinstance(run.outcome, Failed)
+        assert "event loop" in run.outcome.error
+
+
+async def test_workers_that_cannot_be_started_are_started_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from herojobs.watchdog import pool as pool_module
+
+    monkeypatch.setattr(pool_module, "RESTART_PAUSE", 0.2)
+    async with PoolDriver(tmp_path) as driver:
+        with monkeypatch.context() as patched:
+
+            def refuse(*args: Any, **kwargs: Any) -> None:
+                raise OSError(11, "Resource temporarily unavailable")
+
+            patched.setattr("subprocess.Popen", refuse)
+            dies = driver.run("!!bad.die", max_attempts=1)
+            asynchronous = driver.run("!!fake.sleep seconds:0.01")
+            asynchronous.job.params_type = "ai"  # goes to the concurrent worker, which isn't there yet
+            driver.dispatch(dies, asynchronous)
+            await driver.finish(dies, asynchronous)
+            assert asynchronous in driver.pool.spared
+            assert not driver.pool.children()
+        (run,) = driver.dispatch(driver.run("!!core.echo content:fine"))
+        await driver.finish(run)
+        assert run.outcome == Done("fine")
+
+
+async def test_a_stopped_pool_gives_back_what_it_had(tmp_path: Path) -> None:
+    async with PoolDriver(tmp_path) as driver:
+        runs = driver.dispatch(*(driver.run("!!bad.nap") for _ in range(4)))
+        await driver.until(lambda: any(child.runs for child in driver.pool.children()))
+        assert sorted(run.number for run in driver.pool.close()) == sorted(run.number for run in runs)
+        assert not driver.pool.children()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGTERM])
+async def test_the_signal_that_ended_a_worker_is_told(tmp_path: Path, number: int) -> None:
+    async with PoolDriver(tmp_path) as driver:
+        run, after = driver.dispatch(driver.run("!!bad.nap", max_attempts=1), driver.run("!!core.echo content:fine"))
+        child = driver.pool.children()[0]
+        await driver.until(lambda: child.running is run)
+        await asyncio.sleep(0.05)
+        os.kill(child.pid, number)
+        await driver.finish(run, after)
+        assert run.outcome == Killed(number, 1)
+        assert after.outcome == Done("fine")
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
