@@ -1,76 +1,111 @@
-"""What OurDB's calls cost: `python -m benchmarks.ourdb`. Records of 400 bytes, on the disk of the temporary folder."""
+"""What OurDB costs: `python -m benchmarks.ourdb [folder]`.
+
+Writes are set against a bare write of the same bytes, with or without a flush, in the same folder. Each figure is the
+best of several rounds, since other programs only ever add time.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
-from rich.console import Console
-from rich.table import Table
+from herojobs.ourdb import OurDB, SyncPolicy
 
-from herojobs.ourdb import OurDB
-
-DATA = b"x" * 400
-
-
-def rate(count: int, work: Callable[[], object]) -> float:
-    """Return how many of `count` things are done a second."""
-    began = time.perf_counter()
-    work()
-    return count / (time.perf_counter() - began)
+SIZE = 450
+BATCH = 1_000
 
 
-def bare(folder: Path, count: int, sync: bool) -> float:
-    """Return the rate of plain writes of the same bytes, with or without fdatasync."""
-    fd = os.open(folder / "bare", os.O_CREAT | os.O_WRONLY)
+def record(id: int) -> bytes:
+    return (b'{"jobid":%d,"text":"' % id).ljust(SIZE - 2, b"x") + b'"}'
 
-    def work() -> None:
-        for n in range(count):
-            os.pwrite(fd, DATA, n * len(DATA))
-            if sync:
-                os.fdatasync(fd)
 
-    found = rate(count, work)
+def best(action: Callable[[], object], repeat: int, rounds: int = 7) -> float:
+    """Return seconds for one call: `repeat` calls a round, the best round counts."""
+    times = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        for _ in range(repeat):
+            action()
+        times.append((time.perf_counter() - begun) / repeat)
+    return min(times)
+
+
+def bare(folder: Path, flush: bool) -> float:
+    """Return seconds for appending a record's bytes to a plain file."""
+    fd = os.open(folder / f"bare{flush}", os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    data = bytes(12) + record(1)
+
+    def write() -> None:
+        os.write(fd, data)
+        if flush:
+            os.fdatasync(fd)
+
+    seconds = best(write, 50 if flush else 2_000)
     os.close(fd)
-    return found
+    return seconds
+
+
+def row(name: str, seconds: float, each: int = 1, against: float = 0.0) -> None:
+    per_record = seconds / each
+    ratio = f"{per_record / against:8.2f}x" if against else ""
+    print(f"{name:<38}{per_record * 1e6:10.2f} us {1 / per_record:12,.0f}/s {ratio}")
+
+
+def writes(folder: Path) -> None:
+    plain, flushed = bare(folder, False), bare(folder, True)
+    row("bare write", plain)
+    row("bare write + fdatasync", flushed)
+    for policy in get_args(SyncPolicy):
+        against, repeat = (flushed, 50) if policy == "always" else (plain, 2_000)
+        with OurDB(folder / policy, sync=policy, dump=False) as db:
+            db.add(record)
+            row(f"add, sync={policy}", best(lambda: db.add(record), repeat), 1, against)
+            row(
+                f"add_many of {BATCH:,}, sync={policy}",
+                best(lambda: db.add_many([record] * BATCH), 5),
+                BATCH,
+                against,
+            )
+
+
+def reads(folder: Path) -> None:
+    path = folder / "reads"
+    with OurDB(path, sync="never") as db:
+        for _ in range(100):
+            db.add_many([record] * BATCH)
+        ids = range(5_001, 5_001 + BATCH)
+        data = [(id, record(id), None) for id in ids]
+        row(f"set_many of {BATCH:,}", best(lambda: db.set_many(data), 3), BATCH)
+        row("get", best(lambda: db.get(777), 2_000))
+        row(f"tips of {BATCH:,}", best(lambda: db.tips(ids), 3), BATCH)
+        depth = len(db.history(5_500))
+        row(f"history, a version of {depth}", best(lambda: db.history(5_500), 200), depth)
+        count = sum(1 for _ in db.scan())
+        row("scan, a version", best(lambda: sum(1 for _ in db.scan()), 1, 3), count)
+    opened: list[OurDB] = []
+    row("open, 100,000 ids", best(lambda: opened.append(OurDB(path)), 20))
+    for each in opened:
+        each.close()
+    row("open and close", best(lambda: OurDB(path).close(), 20))
+    with OurDB(path) as db:
+        begun = time.perf_counter()
+        db.check(repair=True)
+        row("check(repair=True), a version", time.perf_counter() - begun, count)
+        begun = time.perf_counter()
+        db.compact()
+        row("compact, a version", time.perf_counter() - begun, count)
 
 
 def main() -> None:
-    rows: list[tuple[str, float]] = []
-    with tempfile.TemporaryDirectory(prefix="hj-ourdb-") as name:
-        folder = Path(name)
-        rows.append(("bare write and fdatasync", bare(folder, 500, True)))
-        with OurDB(folder / "always", sync="always") as db:
-            rows.append(("add, always", rate(500, lambda: [db.add(DATA) for _ in range(500)])))
-        rows.append(("bare write", bare(folder, 20_000, False)))
-        for sync in ("interval", "never"):
-            with OurDB(folder / sync, sync=sync) as db:
-                rows.append((f"add, {sync}", rate(10_000, lambda db=db: [db.add(DATA) for _ in range(10_000)])))  # type: ignore[misc]
-        with OurDB(folder / "bulk") as db:
-            rows.append(("add_many of 1,000", rate(100_000, lambda: [db.add_many([DATA] * 1000) for _ in range(100)])))
-
-            def advance() -> None:
-                for start in range(1, 50_001, 100):
-                    ids = range(start, start + 100)
-                    db.set_many([(id, DATA, tip and tip[0]) for id, tip in zip(ids, db.tips(ids), strict=True)])
-
-            rows.append(("tips and set_many of 100", rate(50_000, advance)))
-            rows.append(("get", rate(20_000, lambda: [db.get(id) for id in range(1, 20_001)])))
-            rows.append(("history of two", rate(20_000, lambda: [db.history(id) for id in range(1, 20_001)])))
-            rows.append(("scan", rate(150_000, lambda: sum(1 for _ in db.scan()))))
-
-        def reopen() -> None:
-            for _ in range(200):
-                OurDB(folder / "bulk").close()
-
-        rows.append(("open and close", rate(200, reopen)))
-    table = Table("call", "a second", "µs each")
-    for name, each in rows:
-        table.add_row(name, f"{each:,.0f}", f"{1e6 / each:,.1f}")
-    Console().print(table)
+    with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as folder:
+        print(f"records of {SIZE} bytes\n{'':<38}{'each':>13} {'rate':>14} {'to bare':>9}")
+        writes(Path(folder))
+        reads(Path(folder))
 
 
 if __name__ == "__main__":
