@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from types import TracebackType
@@ -41,6 +42,7 @@ class HeroJobs:
         self.settings = settings_for(url, settings, overrides)
         self._session_key = session_key
         self._opened: Opened | None = None
+        self._opening = threading.Lock()
 
     def submit(
         self,
@@ -176,6 +178,7 @@ class HeroJobs:
 
         Raises:
             JobConflict: it isn't over.
+            SubmissionUnconfirmed: it is stored as new, but Redis didn't confirm it; it will run.
         """
         return run_sync(self._core.retry(ref))
 
@@ -233,7 +236,9 @@ class HeroJobs:
     @property
     def _core(self) -> Core:
         if self._opened is None:
-            self._opened = Opened(self.settings, connect_blocking(self.settings))
+            with self._opening:
+                if self._opened is None:
+                    self._opened = Opened(self.settings, connect_blocking(self.settings))
         return self._opened.core
 
     def list(  # the last method: it hides the built-in name in this class

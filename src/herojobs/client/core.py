@@ -22,6 +22,7 @@ from herojobs.live.call import Call, JobKey, job_key
 from herojobs.live.calls import Submitted, submit
 from herojobs.live.redis import Redis
 from herojobs.names import Queue, Ref
+from herojobs.ourdb import OurDBError
 from herojobs.settings import Settings
 from herojobs.store import Found, JobIndex, JobStore, Put
 
@@ -68,6 +69,8 @@ class Core:
     async def submit_many(self, given: Iterable[Job | Mapping[str, Any]], session_key: str = "") -> list[Job]:
         """Validate all jobs, store them, queue them; see `HeroJobs.submit_many`."""
         new = [as_job(each) for each in given]
+        if len({id(job) for job in new}) < len(new):
+            raise InvalidJob("jobs", f"{len(new)} jobs", "the same Job object is in it twice", "an object for each job")
         by_queue: dict[Queue, list[Job]] = {}
         now = now_ms()
         for job in new:
@@ -78,9 +81,7 @@ class Core:
             by_queue.setdefault(queue, []).append(job)
         await self._redis.connect()  # while nothing is written yet
         pending: list[tuple[Queue, list[Job], Call[Submitted]]] = []
-        for queue, group in by_queue.items():
-            written = self._store.add_many(queue, group)
-            self._store.remember_spelling(queue, group[0].circle_id, group[0].topic)
+        for queue, group, written in self._stored(by_queue):
             for start in range(0, len(group), JOBS_A_CALL):
                 part = group[start : start + JOBS_A_CALL]
                 entries = [
@@ -96,6 +97,28 @@ class Core:
             if answer.existing:
                 await self._rename(queue, part, {existing.id for existing in answer.existing})
         return new
+
+    def _stored(self, by_queue: Mapping[Queue, list[Job]]) -> list[tuple[Queue, list[Job], list[bytes]]]:
+        """Store jobs in OurDB, all or, where a database can't be written, none; return them with their JSON."""
+        stored = []
+        try:
+            for queue, group in by_queue.items():
+                stored.append((queue, group, self._store.add_many(queue, group)))
+                self._store.remember_spelling(queue, group[0].circle_id, group[0].topic)
+        except BaseException as e:
+            left = []
+            for queue, group, _ in stored:
+                try:
+                    self._store.delete(queue, [job.job_id for job in group])
+                except (OurDBError, OSError):
+                    left += [str(job.ref) for job in group]
+                else:
+                    for job in group:
+                        job.job_id = 0
+            if left:
+                raise SubmissionUnconfirmed(left, e) from e
+            raise
+        return stored
 
     async def _rename(self, queue: Queue, part: list[Job], taken: set[int]) -> None:
         """Give jobs another id whose Redis key a foreign program has used already."""
@@ -230,16 +253,17 @@ class Core:
         job, position = self._store.tip(queue, number)
         if job.is_over:
             raise JobConflict(f"{Ref(queue, number)} is over already: {job.explain_end()}")
-        now = now_ms()
-        job.status, job.reason, job.error = JobStatus.ERROR.value, Reason.CANCELLED.value, "cancelled before it started"
-        job.ended_ms, job.time_end = now, now // 1000
-        data = jobs.encode(job)
+        data = _cancelled(job)
         answer = await self._redis.run(admin.cancel(queue, _key(job), data, self._settings.result_ttl))
         if answer == "over":
             raise JobConflict(f"{Ref(queue, number)} ended in this moment")
         if answer == "running":
             return self._store.get(queue, number)
-        self._store.put_many(queue, [Put(number, data, position)])
+        while self._store.put_many(queue, [Put(number, data, position)])[0] is None:
+            job, position = self._store.tip(queue, number)  # a WatchDog put it back in this moment
+            if job.is_over:
+                break
+            data = _cancelled(job)
         return self._store.get(queue, number)
 
     async def retry(self, ref: AnyRef) -> Job:
@@ -255,7 +279,10 @@ class Core:
         data = jobs.encode(job)
         if self._store.put_many(queue, [Put(number, data, position)])[0] is None:
             raise JobConflict(f"{Ref(queue, number)} was changed by someone else in this moment")
-        await self._redis.run(admin.retry(queue, _key(job), data, job.priority))
+        try:
+            await self._redis.run(admin.retry(queue, _key(job), data, job.priority))
+        except RedisUnavailable as e:
+            raise SubmissionUnconfirmed([str(Ref(queue, number))], e) from e
         return job
 
     async def delete(self, ref: AnyRef) -> None:
@@ -343,6 +370,14 @@ def as_ref(ref: AnyRef) -> Ref:
     if isinstance(ref, Ref):
         return ref
     return ref.ref if isinstance(ref, Job) else Ref.parse(ref)
+
+
+def _cancelled(job: Job) -> bytes:
+    """Mark a job as cancelled before it started; return its JSON."""
+    now = now_ms()
+    job.status, job.reason, job.error = JobStatus.ERROR.value, Reason.CANCELLED.value, "cancelled before it started"
+    job.ended_ms, job.time_end = now, now // 1000
+    return jobs.encode(job)
 
 
 def _key(job: Job) -> JobKey:
