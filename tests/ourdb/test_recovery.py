@@ -147,6 +147,17 @@ with OurDB(sys.argv[1], id_of=id_of, file_size=20_000) as db:
 """
 
 
+COMPACTS = """
+import sys
+from ourdb.jobs import id_of
+from herojobs.ourdb import OurDB
+with OurDB(sys.argv[1], id_of=id_of, file_size=20_000) as db:
+    while True:
+        db.compact()
+        print(db.generation, flush=True)
+"""
+
+
 def test_two_writers_killed_at_random_lose_no_acknowledged_id(tmp_path: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -156,6 +167,7 @@ def test_two_writers_killed_at_random_lose_no_acknowledged_id(tmp_path: Path) ->
     with ThreadPoolExecutor(2) as pool:
         for _ in range(4):
             rounds = [pool.submit(run_until_killed, HAMMER, folder, rng.randrange(3, 90)) for _ in range(2)]
+            run_until_killed(COMPACTS, folder, rng.randrange(1, 4))
             for done in rounds:
                 acknowledged += done.result()
     assert len(acknowledged) == len(set(acknowledged)) > 100
@@ -209,28 +221,32 @@ ACTIONS: dict[str, Callable[[OurDB], object]] = {
 }
 
 
+@pytest.mark.parametrize("first", ["who opens it", "who has it open"])
 @pytest.mark.parametrize("action", ACTIONS)
-def test_a_crash_at_any_step_ends_before_or_after_never_between(tmp_path: Path, action: str) -> None:
-    others = [job(1), job(3), job(4), job(5), None]
+def test_a_crash_at_any_step_ends_before_or_after_never_between(tmp_path: Path, action: str, first: str) -> None:
     for step in range(1, 80):
         folder = tmp_path / f"db{step}"
         fill(folder)
         with OurDB(folder, id_of=id_of) as db:
             db.delete(6)
-        with OurDB(folder, id_of=id_of, file_size=400) as open_all_the_time:
+        with OurDB(folder, id_of=id_of, file_size=400) as has_it_open:
             died = dies(step, folder, ACTIONS[action])
-            with OurDB(folder, id_of=id_of, file_size=400) as db:
-                for each in (db, open_all_the_time):
-                    assert each.get_many([1, 3, 4, 5, 6]) == others
+            if first == "who has it open":
+                assert has_it_open.add(job) == 7
+            with OurDB(folder, id_of=id_of, file_size=400) as opens_it:
+                if first == "who opens it":
+                    assert opens_it.add(job) == 7
+                for db in (opens_it, has_it_open):
+                    assert db.get_many([1, 3, 4, 5, 6, 7]) == [job(1), job(3), job(4), job(5), None, job(7)]
                     if action == "delete":
-                        assert each.get_many([2]) in ([None], [job(2, "third")])
+                        assert db.get_many([2]) in ([None], [job(2, "third")])
                     else:
-                        tail = [version.data for version in each.history(2)][-3:]
+                        tail = [version.data for version in db.history(2)][-3:]
                         assert tail == [job(2, "third"), job(2, "second"), job(2)]
-                assert db.add(job) == 7
-                assert open_all_the_time.add(job) == 8
-                assert db.check().ok
-                deleted = db.get_many([2]) == [None]
+                assert has_it_open.add(job) == 8
+                assert opens_it.get(8) == job(8)
+                assert opens_it.check().ok
+                deleted = opens_it.get_many([2]) == [None]
         if deleted:
             assert b"second" not in (folder / "0.db").read_bytes()
         if not died:

@@ -29,7 +29,8 @@ class Commit:
         self._file, self._position = end >> 32, end & 0xFFFF_FFFF
         self._chunks: list[bytes] = []
         self._segments: list[tuple[int, int, list[bytes]]] = [(self._file, self._position, self._chunks)]
-        self._roll()
+        if self._position == 0 or self._position >= file_size:
+            self._roll()
 
     @property
     def end(self) -> int:

@@ -1,7 +1,8 @@
 """Rewriting the data files without what was deleted (OurDB format C8).
 
-New files are written into `compact/`, then a marker `compact/commit`; from then on the compaction counts, and whoever
-opens the database after a crash finishes it. Without the marker it never happened.
+New files are written into `compact/`, then a marker `compact/commit` that tells the next generation, then the state of
+that generation: from then on the compaction counts, and whoever comes after a crash finishes it. Before that it never
+happened.
 """
 
 from __future__ import annotations
@@ -57,11 +58,17 @@ def compact(db: OurDB, keep: int | None) -> None:
         line = f"{end >> 32} {end & 0xFFFFFFFF} {state.next_id} {state.generation + 1}\n"
         replace(folder / "commit", line.encode())
         sync_folder(folder)
+        sync_folder(db.path)
+        # From here on it counts. Whoever has the old files open notices by the generation, before anything is renamed.
+        # Not the marker decides, which a writer of the old files, if we die between the two, wouldn't look for.
+        key_size = db.table.key_size
+        db.state_file.write(State(state.generation + 1, end, state.next_id, False, boot_id(), False, key_size))
     except BaseException as e:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(e, OSError) and e.errno in FULL:
             raise DiskFull(f"{db.path}: no room for compacting ({e}); nothing was changed") from e
         raise
+    db.state_file.sync()
     finish(db)
 
 
@@ -93,25 +100,30 @@ def _write(db: OurDB, folder: Path, keep: int | None) -> int:
 
 
 def finish(db: OurDB) -> None:
-    """Finish a compaction that has its marker, or throw one away that hasn't; the caller holds the lock.
+    """Finish a compaction that counts, or throw away one that doesn't; the caller holds the lock.
 
     Every step may be repeated: a crash anywhere leaves what the next call goes on from.
     """
     folder = db.path / FOLDER
     try:
-        words = (folder / "commit").read_bytes().split()
+        last, position, next_id, generation = map(int, (folder / "commit").read_bytes().split())
     except FileNotFoundError:
         shutil.rmtree(folder, ignore_errors=True)
         return
-    last, position, next_id, generation = map(int, words)
     end = last << 32 | position
-    dump.remove(db.path)  # its locations mean nothing any more
-    # First, so that whoever has the old files open notices before it opens one of the new.
     state = db.state_file.read()
-    if state is None or state.generation != generation:
-        key_size = db.table.key_size
-        db.state_file.write(State(generation, end, next_id, False, boot_id(), False, key_size))
-        db.state_file.sync()
+    if state is None:  # the table is lost, too: it counts if renaming has begun
+        counts = any(not (folder / f"{number}.db").exists() for number in range(last + 1))
+    else:
+        counts = state.generation == generation
+    if not counts:
+        (folder / "commit").unlink()
+        shutil.rmtree(folder)
+        return
+    if state is None:
+        db.state_file.write(State(generation, end, next_id, False, boot_id(), False, db.table.key_size))
+    db.state_file.sync()
+    dump.remove(db.path)  # its locations mean nothing any more
     for path in sorted(folder.glob("*.db")):
         path.replace(db.path / path.name)
     files = DataFiles(db.path)

@@ -396,12 +396,12 @@ class OurDB(Reader):
         """
         state = self.state_file.read()
         if state is not None:
-            file, position = state.end >> 32, state.end & 0xFFFF_FFFF
+            file, files = state.end >> 32, self.view.files
             if (
-                self.files.size(file) == position
+                files.size(file) == state.end & 0xFFFF_FFFF
                 and not state.truncated
                 and (state.clean or state.boot == boot_id())
-                and not self.files.exists(file + 1)
+                and not files.exists(file + 1)
             ):
                 return state
         from herojobs.ourdb import recovery

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from herojobs.ourdb import checkpoint, dump, marks
+from herojobs.ourdb import checkpoint, compact, dump, marks
 from herojobs.ourdb.errors import ForeignTruncation
 from herojobs.ourdb.format import HEADER
 from herojobs.ourdb.state import EMPTY, State, boot_id
@@ -18,6 +18,9 @@ from herojobs.ourdb.writer import erase
 
 if TYPE_CHECKING:
     from herojobs.ourdb.db import OurDB
+
+NO_BOOT = b"\xff" * 16
+"""A boot id that no boot has: the table is to be made anew."""
 
 
 def catch_up(db: OurDB, state: State | None) -> State:
@@ -209,6 +212,7 @@ def rebuild(db: OurDB) -> State:
 
     The new table takes the old one's place in one step, as a new generation: other processes read on meanwhile.
     """
+    compact.finish(db)  # one that doesn't count must not be taken for one of the generation that begins here
     before = db.state_file.read() or EMPTY
     started = None if db.id_of else dump.load(db.path, db.table.key_size)
     counter = max(before.next_id, _kept_next_id(db)) if db.incremental else 1
@@ -234,11 +238,15 @@ def rebuild(db: OurDB) -> State:
             erase(db, place)
     numbers = db.files.numbers()
     end = numbers[-1] << 32 | db.files.size(numbers[-1]) if numbers else 0
+    # If we die between the two states, the first one has whoever comes next make the table anew once more; without it
+    # a process that has the old table open would go on with it.
+    db.state_file.write(before._replace(generation=before.generation + 1, clean=False, boot=NO_BOOT))
+    db.state_file.sync()
     _put_in_place(db, entries)
     marks.seal_all(db.path, db.files, end)
     marks.add(db.path, marks.FOREIGN, foreign)
     marks.write(db.path, marks.UNCERTAIN, uncertain)
-    state = State(before.generation + 1, end, max(counter, next_id), False, boot_id(), False, db.table.key_size)
+    state = State(before.generation + 2, end, max(counter, next_id), False, boot_id(), False, db.table.key_size)
     db.state_file.write(state)
     if entries:
         db.report(f"{db.path}: the lookup table was made anew from the data files: {len(entries):,} ids")

@@ -17,6 +17,7 @@ from zlib import crc32
 _SLOT = 64
 _SIZE = 2 * _SLOT
 _slot = struct.Struct("<4sI QIBBxxIIQ16s")
+_PADDING = bytes(_SLOT - _slot.size)
 _MAGIC = b"HODB"
 _CLEAN, _TRUNCATED = 1, 2
 
@@ -66,16 +67,17 @@ class StateFile:
 
     def write(self, state: State) -> None:
         """Write a state that counts from now on."""
+        seen = self._seen
         raw = self._map[:]
-        sequence = (self._seen if raw == self._seen[0] else self._parse(raw))[2] + 1
+        sequence = (seen if raw == seen[0] else self._parse(raw))[2] + 1
         generation, end, next_id, clean, boot, truncated, key_size = state
         flags = (_CLEAN if clean else 0) | (_TRUNCATED if truncated else 0)
         place = end >> 32, end & 0xFFFF_FFFF
         body = _slot.pack(_MAGIC, 0, sequence, generation, flags, key_size, next_id, *place, boot)[8:]
-        slot = (_MAGIC + crc32(body).to_bytes(4, "little") + body).ljust(_SLOT, b"\0")
-        at = sequence % 2 * _SLOT
-        os.pwrite(self._fd, slot, at)
-        self._seen = (raw[:at] + slot + raw[at + _SLOT :], state, sequence)
+        slot = _MAGIC + crc32(body).to_bytes(4, "little") + body + _PADDING
+        odd = sequence & 1
+        os.pwrite(self._fd, slot, odd * _SLOT)
+        self._seen = (raw[:_SLOT] + slot if odd else slot + raw[_SLOT:], state, sequence)
 
     def sync(self) -> None:
         """Have the disk hold what was written."""

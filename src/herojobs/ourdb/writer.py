@@ -102,16 +102,16 @@ class Writer:
         state = db.current_state()
         _, table, files = db.view
         commit = Commit(table, state.end, state.next_id, file_size=db.file_size, max_record=db.max_record)
-        alone = len(requests) == 1
-        for request in requests:
-            mark, entries = commit.mark(), {} if alone else dict(commit.entries)
-            try:
-                request.result = request.build(commit)
-            except Exception as e:
-                if alone:
-                    raise
-                commit.back_to(mark, entries)
-                request.error = e
+        if len(requests) == 1:
+            requests[0].result = requests[0].build(commit)
+        else:
+            for request in requests:
+                mark, entries = commit.mark(), dict(commit.entries)
+                try:
+                    request.result = request.build(commit)
+                except Exception as e:
+                    commit.back_to(mark, entries)
+                    request.error = e
         numbers = commit.write(files)
         if not numbers:
             return
@@ -147,9 +147,9 @@ class Writer:
         db.wrote(numbers)
 
     def _note(self, state: State, commit: Commit) -> None:
-        key_size = self._db.table.key_size
-        state = State(state.generation, commit.end, commit.next_id, False, boot_id(), False, key_size)
-        self._db.state_file.write(state)
+        db = self._db
+        key_size = db.view.table.key_size
+        db.state_file.write(State(state.generation, commit.end, commit.next_id, False, boot_id(), False, key_size))
 
 
 def erase(db: OurDB, location: int) -> None:
