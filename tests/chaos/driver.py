@@ -37,6 +37,10 @@ class Verdict:
     jobs: int
     lost: list[str]
     second_ends: list[str]
+    groundless_ends: list[str]
+    """Jobs whose end doesn't follow their start: it wasn't the last version, or no run was under way."""
+    never_started: list[str]
+    """Jobs that are done, though the log of starts, which they write themselves, doesn't have them."""
     second_starts: int
     states: Counter[str] = field(default_factory=Counter)
 
@@ -146,7 +150,9 @@ class Chaos:
         from herojobs.names import Ref
 
         store = JobStore(load({}, home=self.home))
-        lost, second_ends, states = [], [], Counter[str]()
+        runs = Counter(line.split()[0] for line in self.starts.read_text().splitlines())
+        lost, second_ends, groundless_ends, never_started = [], [], [], []
+        states = Counter[str]()
         for ref in dict.fromkeys(self.refs):
             parsed = Ref.parse(ref)
             history = store.history(*parsed)
@@ -155,9 +161,13 @@ class Chaos:
                 lost.append(ref)
             if sum(version.is_over for version in history) > 1:
                 second_ends.append(ref)
+            if [version.status for version in history][-2:] != ["active", "done"]:
+                groundless_ends.append(ref)
+            if not runs[ref]:
+                never_started.append(ref)
         store.close()
-        runs = Counter(line.split()[0] for line in self.starts.read_text().splitlines())
-        return Verdict(len(self.refs), lost, second_ends, sum(count - 1 for count in runs.values()), states)
+        again = sum(count - 1 for count in runs.values())
+        return Verdict(len(self.refs), lost, second_ends, groundless_ends, never_started, again, states)
 
     def close(self) -> None:
         """End everything that was started."""

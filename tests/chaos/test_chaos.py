@@ -40,4 +40,6 @@ def test_no_acknowledged_job_is_lost_and_none_ends_twice(tmp_path: Path) -> None
     assert verdict.jobs > 500
     assert not verdict.lost
     assert not verdict.second_ends
+    assert not verdict.groundless_ends
+    assert not verdict.never_started
     assert set(verdict.states) == {"done done"}
