@@ -43,6 +43,21 @@ async def test_a_cancelled_run_behind_one_that_is_killed_never_starts(tmp_path: 
         assert not (tmp_path / "marks").exists()
 
 
+@pytest.mark.parametrize("abandoned", [False, True])
+async def test_a_cancelled_run_that_was_about_to_go_back_ends_once(tmp_path: Path, abandoned: bool) -> None:
+    """Its worker has died, and the WatchDog hasn't written that yet."""
+    async with PoolDriver(tmp_path) as driver:
+        (run,) = driver.dispatch(driver.run("!!bad.die"))
+        await driver.finish(run)
+        assert driver.pool.put_back == [run]
+        if abandoned:
+            driver.pool.abandon(run)
+        else:
+            driver.pool.cancel(run)
+        assert isinstance(run.outcome, Cancelled)
+        assert (driver.pool.put_back, driver.pool.ended) == ([], [] if abandoned else [run])
+
+
 @pytest.mark.parametrize("sent_ahead", [False, True])
 async def test_what_is_written_behind_python_s_back_goes_to_its_own_job(tmp_path: Path, sent_ahead: bool) -> None:
     async with PoolDriver(tmp_path, actors=["support.odd"]) as driver:

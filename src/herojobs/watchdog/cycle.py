@@ -165,10 +165,10 @@ class Cycle:
             pool.ended = [run for run in pool.ended if run not in written]
         for counted in (True, False):
             runs = pool.put_back if counted else pool.spared
-            if runs:
-                taken = runs[:]
-                self._unsent += await self._life.give_back(taken, counted=counted)
-                del runs[: len(taken)]
+            for group in by_queue(runs).values():
+                self._unsent += await self._life.give_back(group, counted=counted)
+                given = set(group)
+                runs[:] = [run for run in runs if run not in given]
         started_before = self._loop.time() - TELL_AFTER
         self._unsent += self._life.tell_started(
             run

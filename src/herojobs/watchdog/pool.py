@@ -167,8 +167,9 @@ class Pool:
             return
         child = self._child_of(run)
         if child is None:
-            if run in self._undispatched:
-                self._undispatched.remove(run)
+            for waiting in (self._undispatched, self.put_back, self.spared):
+                if run in waiting:  # what was about to go back to its queue ends here, once
+                    waiting.remove(run)
             self._end(run, Cancelled())
         elif child.concurrent or child.running is run:
             self._interrupt(child, run, "cancel")
