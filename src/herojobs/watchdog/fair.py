@@ -24,6 +24,8 @@ class Turns:
 
     def __init__(self, serves: Callable[[Queue], bool]) -> None:
         self._serves = serves
+        self.on_new: Callable[[], None] = lambda: None
+        """Called when a queue becomes known."""
         self._known: set[Queue] = set()
         self._hot: dict[str, dict[Queue, None]] = {}  # by circle; the first one is next
         self._due: list[tuple[int, Queue]] = []
@@ -37,7 +39,6 @@ class Turns:
         """Take in queues that may be new; new ones are hot."""
         for queue in queues:
             if queue not in self._known and self._serves(queue):
-                self._known.add(queue)
                 self.heat(queue)
 
     def heat(self, queue: Queue) -> None:
@@ -46,6 +47,7 @@ class Turns:
             if not self._serves(queue):
                 return
             self._known.add(queue)
+            self.on_new()
         self._hot.setdefault(queue.circle, {}).setdefault(queue)
 
     def is_hot(self) -> bool:

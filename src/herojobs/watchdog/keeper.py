@@ -24,6 +24,8 @@ log = logging.getLogger("herojobs.watchdog")
 
 BLOCK = 5.0
 """Seconds that an idle WatchDog waits on the wake-up lists at a time."""
+RENEW_PAUSE = 0.01
+"""Seconds between two such waits while new queues come in; wake-ups meanwhile stay in their lists."""
 
 
 async def every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
@@ -98,14 +100,27 @@ class Alarm:
         self._redis = redis
         self._cycle = cycle
         self._turns = turns
+        self._outdated = asyncio.Event()
+        turns.on_new = self._outdated.set
 
     async def step(self) -> None:
-        """Wait for one wake-up, and act on it."""
+        """Wait for one wake-up, and act on it; wait anew when there is another queue to be woken by."""
         await self._cycle.hungry.wait()
-        queue = await self._redis.wait_for_work(self._turns.known(), BLOCK)
+        self._outdated.clear()
+        woken = asyncio.ensure_future(self._redis.wait_for_work(self._turns.known(), BLOCK))
+        outdated = asyncio.ensure_future(self._outdated.wait())
+        try:
+            await asyncio.wait((woken, outdated), return_when=asyncio.FIRST_COMPLETED)
+            queue = woken.result() if woken.done() else None
+        finally:
+            woken.cancel()
+            outdated.cancel()
+            await asyncio.wait((woken, outdated))
         if queue is not None:
             self._turns.heat(queue)
             self._cycle.wake()
+        elif self._outdated.is_set():
+            await asyncio.sleep(RENEW_PAUSE)
 
 
 class Lookout:
