@@ -507,3 +507,23 @@ def test_closing_a_big_database_that_hardly_changed_writes_no_dump(tmp_path: Pat
         db.add_many([lambda id: job(id, "x" * 50_000)])
     assert data.stat().st_ino != stamp
     assert len(dump(folder)[0]) == 5_002
+
+
+@pytest.mark.parametrize(("form", "next_id"), [("folder", 4), ("file", 4), ("file with counter", 8)])
+def test_a_dump_tells_ids_and_the_next_one(tmp_path: Path, form: str, next_id: int) -> None:
+    folder = tmp_path / "db"
+    with OurDB(folder) as db:
+        db.add_many([b"one", b"two", b"three"])
+        db.set(2, b"two again")
+    data = (folder / "lookup_dump.db" / "data").read_bytes()
+    append(folder / "0.db", b"newer", int.from_bytes(data[4:10], "big"))
+    shutil.rmtree(folder / "lookup")
+    if form != "folder":
+        shutil.rmtree(folder / "lookup_dump.db")
+        (folder / "lookup_dump.db").write_bytes(data)
+        if form == "file with counter":
+            (folder / "lookup_dump.db.inc").write_text("7")  # the last id used
+    with OurDB(folder) as db:
+        assert db.get_many([1, 2, 3]) == [b"newer", b"two again", b"three"]
+        assert db.add(b"four") == next_id
+    assert dump(folder)[1] == next_id + 1

@@ -155,6 +155,7 @@ with OurDB(sys.argv[1], id_of=id_of, file_size=20_000) as db:
     while True:
         db.compact()
         print(db.generation, flush=True)
+        db.check(repair=True)
 """
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from herojobs.ourdb.files import replace
-from herojobs.ourdb.state import State, StateFile
+from herojobs.ourdb.state import State, StateFile, boot_id
 
 if TYPE_CHECKING:
     from herojobs.ourdb.db import OurDB
@@ -38,7 +38,7 @@ def write(db: OurDB, *, clean: bool = False) -> None:
     """
     state = db.state_file.read()  # first: what it reflects was written before it
     view = db.current_view()
-    if state is None or state.truncated or state.generation != view.generation:
+    if state is None or state.truncated or state.boot != boot_id() or state.generation != view.generation:
         return
     file = StateFile(db.path / "lookup" / "checkpoint")
     try:

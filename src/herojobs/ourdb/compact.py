@@ -51,7 +51,7 @@ def compact(db: OurDB, keep: int | None) -> None:
     """
     state = db.current_state()
     folder = db.path / FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
+    _discard(folder)
     folder.mkdir()
     try:
         end = _write(db, folder, keep)
@@ -64,7 +64,7 @@ def compact(db: OurDB, keep: int | None) -> None:
         key_size = db.table.key_size
         db.state_file.write(State(state.generation + 1, end, state.next_id, False, boot_id(), False, key_size))
     except BaseException as e:
-        shutil.rmtree(folder, ignore_errors=True)
+        _discard(folder)
         if isinstance(e, OSError) and e.errno in FULL:
             raise DiskFull(f"{db.path}: no room for compacting ({e}); nothing was changed") from e
         raise
@@ -108,7 +108,7 @@ def finish(db: OurDB) -> None:
     try:
         last, position, next_id, generation = map(int, (folder / "commit").read_bytes().split())
     except FileNotFoundError:
-        shutil.rmtree(folder, ignore_errors=True)
+        _discard(folder)
         return
     end = last << 32 | position
     state = db.state_file.read()
@@ -117,8 +117,7 @@ def finish(db: OurDB) -> None:
     else:
         counts = state.generation == generation
     if not counts:
-        (folder / "commit").unlink()
-        shutil.rmtree(folder)
+        _discard(folder)
         return
     if state is None:
         db.state_file.write(State(generation, end, next_id, False, boot_id(), False, db.table.key_size))
@@ -135,8 +134,13 @@ def finish(db: OurDB) -> None:
     marks.seal_all(db.path, files, end)
     sync_folder(db.path / "lookup")
     sync_folder(db.path)
-    (folder / "commit").unlink()
-    shutil.rmtree(folder)
+    _discard(folder)
+
+
+def _discard(folder: Path) -> None:
+    """Remove the folder, the marker first: without it nothing else in there counts."""
+    (folder / "commit").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Writer:

@@ -108,10 +108,13 @@ class OurDB(Reader):
             self.state_file.close()
             raise OurDBError(f"{self.path} has a table with keys of {state.key_size} bytes: open it with that key_size")
         self.lock = WriteLock(lookup / "lock")
-        unsettled = compacting(self.path)  # between reading the state and opening the table, or it may be missed
+        # Between reading the state and opening the table, or the end of a compaction may be missed. Without its marker
+        # one has changed nothing yet, or is over but for its folder; most likely somebody is at it.
+        unsettled = compacting(self.path)
+        early = unsettled and not (self.path / "compact" / "commit").exists()
         self.view = View(state.generation, Table(lookup / "data", key_size, record_nr_max), DataFiles(self.path))
         try:
-            self._begin(state, unsettled)
+            self._begin(state, unsettled, early)
         except BaseException:
             self._release()
             raise
@@ -417,7 +420,7 @@ class OurDB(Reader):
             self._unsynced.update(numbers)
         syncing.syncer.note(id(self), self.flush)
 
-    def _begin(self, state: State, unsettled: bool) -> None:
+    def _begin(self, state: State, unsettled: bool, early: bool) -> None:
         """Take in what happened while nobody had the database open; finish what a process left that died."""
         file, position = state.end >> 32, state.end & 0xFFFF_FFFF
         if (
@@ -431,8 +434,7 @@ class OurDB(Reader):
             return
         from herojobs.ourdb import compact, recovery
 
-        # Without its marker a compaction has changed nothing yet, and most likely somebody is at it.
-        early = unsettled and state is not EMPTY and not (self.path / compact.FOLDER / "commit").exists()
+        early = early and state is not EMPTY
         timeout = 0.0 if early else self.lock_timeout
         try:
             with self.lock.held(timeout):

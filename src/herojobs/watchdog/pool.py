@@ -372,6 +372,8 @@ class Pool:
 
     def _end(self, run: Run, outcome: Outcome, took: int = 0) -> None:
         run.outcome = outcome
+        if not took and run.deadline:  # its worker can't say any more how long it ran
+            took = int((self._loop.time() - run.deadline + run.timeout) * 1e6)
         run.took = took
         if not run.abandoned:
             self.ended.append(run)
