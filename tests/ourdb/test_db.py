@@ -188,6 +188,21 @@ def test_a_flipped_bit_is_never_a_value(tmp_path: Path) -> None:
             assert not db.check().ok
 
 
+def test_a_damaged_chain_does_not_lead_into_another_record(tmp_path: Path) -> None:
+    with OurDB(tmp_path / "db", id_of=id_of) as db:
+        db.add_many([job, job])
+        db.set(2, job(2, "new"))
+        other, location = db.locate(1), db.locate(2)
+    path = tmp_path / "db" / "0.db"
+    data = bytearray(path.read_bytes())
+    data[location + 8 : location + 12] = other.to_bytes(4, "big")
+    path.write_bytes(data)
+    with OurDB(tmp_path / "db", id_of=id_of) as db:
+        assert [version.data for version in db.history(2)] == [job(2, "new")]
+        db.delete(2)
+        assert db.get(1) == job(1)
+
+
 def test_one_writer_at_a_time_and_a_try_does_not_wait(tmp_path: Path) -> None:
     with OurDB(tmp_path / "db") as one, OurDB(tmp_path / "db") as other:
         held, done = threading.Event(), threading.Event()

@@ -207,6 +207,8 @@ class Reader:
             header, data = read(view.files, location, self.max_record)
             if not data and header == Header(0, 0, 0):
                 return  # erased, or no header at all: nothing tells where it goes on
+            if data and len(seen) > 1 and self.id_of is not None and self.id_of(data) not in (0, id):
+                return  # another record's: no CRC covers the location that led here
             yield Version(id, location, header.previous, data, bool(data))
             following = header.previous
             if following >> 32 == location >> 32 and following >= location:
