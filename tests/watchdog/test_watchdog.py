@@ -327,3 +327,12 @@ def test_a_redis_that_is_away_for_a_moment_only_delays(hero: HeroJobs, given: di
             assert client.wait(client.submit("!!core.echo content:again"), 20).result == "again"
     finally:
         server.close()
+
+
+def test_an_idle_watchdog_takes_over_a_lease_that_it_never_heard_of(hero: HeroJobs, start: Start, plain: Any) -> None:
+    start()
+    job = hero.submit("!!core.echo content:rescued", at=int(time.time()) + 10_000)
+    hero.wait(hero.submit("!!core.echo"), 10)
+    plain.zrem("herolater:default:default", job.job_id)  # as if a WatchDog had claimed it and was killed
+    plain.zadd("herolease:default:default", {str(job.job_id): int(time.time() * 1000) + 300})
+    assert hero.wait(job, 10).result == "rescued"

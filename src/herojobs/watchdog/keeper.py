@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from herojobs.errors import RedisUnavailable
+from herojobs.job import now_ms
 from herojobs.live.calls import extend
 from herojobs.live.recovery import restore
 from herojobs.live.redis import AsyncRedis
@@ -137,6 +138,8 @@ class Lookout:
         """Look once; for queues that only foreign programs use, every tenth time."""
         if self._looks % 10 == 0:
             self._turns.learn(await self._redis.find_queues())
+        if self._looks % 5 == 0:
+            await self._heat_due()
         self._looks += 1
         known = self._turns.known()
         seen = await self._redis.waiting(known)
@@ -147,3 +150,16 @@ class Lookout:
                 self._turns.heat(queue)
         if self._turns.is_hot():
             self._cycle.wake()
+
+    async def _heat_due(self) -> None:
+        """Heat queues in which a lease has ended or a job is due that another WatchDog claimed or was told of."""
+        known = self._turns.known()
+        keys, now = self._redis.keys, now_ms()
+        sets = ("herolease", "herolater")
+        commands = [("ZCOUNT", keys.of(kind, queue), "-inf", now) for queue in known for kind in sets]
+        if not commands:
+            return
+        counts = await self._redis.exchange(commands, repeatable=True)
+        for place, count in enumerate(counts):
+            if isinstance(count, int) and count:  # a key of a wrong type answers with an error
+                self._turns.heat(known[place // len(sets)])
