@@ -17,7 +17,8 @@ from herojobs.job import Job, encode
 from herojobs.names import Queue
 from herojobs.settings import load
 from herojobs.store import JobIndex, JobStore, Put
-from herojobs.store.jobs import id_of, import_database
+from herojobs.store.imports import import_database
+from herojobs.store.jobs import id_of
 
 Q = Queue("c", "t")
 
@@ -132,7 +133,7 @@ def test_a_foreign_database_is_imported(store: JobStore, tmp_path: Path) -> None
     raw.parent.mkdir(parents=True)
     store.path(Q).rename(raw)
     fresh = JobStore(load({}, home=tmp_path))
-    assert import_database(fresh, raw, Q) == 3
+    assert import_database(fresh, raw, Q).jobs == 3
     assert fresh.get(Q, 2).params.endswith("word1")
     with pytest.raises(JobConflict):
         import_database(fresh, raw, Q)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
 from herojobs import job as jobs
@@ -14,6 +15,7 @@ from herojobs.errors import InvalidJob, JobConflict, JobNotFound, ParamsTooLarge
 from herojobs.job import Job
 from herojobs.names import Queue, Ref
 from herojobs.ourdb import CorruptRecord, NotFound, OurDB, RecordTooLarge, Version
+from herojobs.ourdb.state import EMPTY
 from herojobs.settings import Settings
 from herojobs.store.base import Position, Put, Spelling, Tip
 from herojobs.store.databases import Databases
@@ -22,17 +24,17 @@ from herojobs.store.spelling import Spellings
 MAX_OPEN = 256
 """Databases that stay open; each takes a handful of descriptors."""
 
+NOWHERE = -2
+"""A condition for OurDB that no version meets."""
+
 _ID = re.compile(rb'\{"jobid":(\d{1,10})[,}]')
 
 
-def id_of(data: bytes) -> int:
-    """Return the id in a job's JSON, 0 if it has none: what OurDB rebuilds a lost table by."""
-    match = _ID.match(data)
-    if match:
-        return int(match[1])
-    with contextlib.suppress(InvalidJob):
-        return jobs.decode_foreign(data).job_id
-    return 0
+class End(NamedTuple):
+    """How far a queue's database is written: `scan` up to `location` gives what is whole, in this generation."""
+
+    generation: int
+    location: int
 
 
 class JobStore:
@@ -60,12 +62,12 @@ class JobStore:
             OurDBError: the disk is full, say. Likewise.
         """
         written: list[bytes] = []
-        encode = jobs.encode
+        before = [job.job_id for job in new]
 
-        def maker(job: Job) -> object:
+        def maker(job: Job) -> Callable[[int], bytes]:
             def make(id: int) -> bytes:
                 job.job_id = id
-                data = encode(job)
+                data = jobs.encode(job)
                 written.append(data)
                 return data
 
@@ -73,28 +75,34 @@ class JobStore:
 
         try:
             with self._databases.use(queue) as db:
-                db.add_many([maker(job) for job in new], lock_timeout=lock_timeout)  # type: ignore[misc]
+                db.add_many(list(map(maker, new)), lock_timeout=lock_timeout)
         except BaseException as e:
-            for job in new:
-                job.job_id = 0
-            raise _for_caller(e) from None if isinstance(e, RecordTooLarge | UnicodeEncodeError) else e
+            for job, id in zip(new, before, strict=True):
+                job.job_id = id
+            if isinstance(e, UnicodeEncodeError):
+                raise _unwritable(e, new[len(written)]) from None
+            if isinstance(e, RecordTooLarge):
+                raise _too_large(e, new[len(written) - 1]) from None
+            raise
         return written
 
     def put_many(self, queue: Queue, puts: Sequence[Put], lock_timeout: float | None = None) -> list[Position | None]:
-        """Store new versions in one commit; return for each its position, or None if it wasn't accepted."""
-        with self._databases.use(queue) as db:
+        """Store new versions in one commit; return for each its position, or None if it wasn't accepted.
+
+        Raises:
+            ParamsTooLarge: one is over OurDB's limit; nothing was written.
+            OurDBError: the disk is full, say. Likewise.
+        """
+        if not self._exists(queue):
+            return [None] * len(puts)
+        with self._databases.use(queue) as db, db.lock.held(db.lock_timeout if lock_timeout is None else lock_timeout):
+            # Under the lock: locations mean something within a generation only, so none may begin before the commit.
             generation = db.generation
-            items = []
-            for put in puts:
-                after = put.after
-                location = None
-                if after is not None:
-                    location = after.location if after.generation == generation else _moved(db, put.id, after)
-                items.append((put.id, put.data, location))
+            items = [(id, data, _condition(db, generation, id, after)) for id, data, after in puts]
             try:
-                located = db.set_many(items, lock_timeout=lock_timeout)
+                located = db.set_many(items)
             except RecordTooLarge as e:
-                raise _for_caller(e) from None
+                raise _too_large(e, None) from None
         return [
             None if location is None else Position(location, generation, crc32(put.data))
             for put, location in zip(puts, located, strict=True)
@@ -106,24 +114,27 @@ class JobStore:
         Raises:
             JobConflict: there is, or was, a job with this id.
             InvalidJob, ParamsTooLarge: as `add_many`.
+            herojobs.ourdb.NotFound: no job can have this id.
         """
         before, job.job_id = job.job_id, id
         try:
-            data = jobs.encode(job)
+            data = encoded(job)
             with self._databases.use(queue) as db:
+                generation = db.generation  # before the write: a position of too old a generation is told by content
                 location = db.put_at(id, data)
-                return Tip(data, Position(location, db.generation, crc32(data)))
-        except ValueError as e:
+        except BaseException as e:
             job.job_id = before
-            if isinstance(e, UnicodeEncodeError):
-                raise _for_caller(e) from None
-            raise JobConflict(f"{Ref(queue, id)}: the id was used already") from None
-        except RecordTooLarge as e:
-            job.job_id = before
-            raise _for_caller(e) from None
+            if isinstance(e, RecordTooLarge):
+                raise _too_large(e, job) from None
+            if isinstance(e, ValueError):
+                raise JobConflict(f"{Ref(queue, id)}: the id was used already") from None
+            raise
+        return Tip(data, Position(location, generation, crc32(data)))
 
     def delete(self, queue: Queue, ids: Iterable[int]) -> list[int]:
         """Remove jobs with their whole history and their logs; return the ids that existed."""
+        if not self._exists(queue):
+            return []
         deleted = []
         with self._databases.use(queue) as db:
             for id in ids:
@@ -136,38 +147,45 @@ class JobStore:
     # reading
 
     def get(self, queue: Queue, id: int) -> Job:
-        """Return a job as it is now. Raises JobNotFound."""
+        """Return a job as it is now.
+
+        Raises:
+            JobNotFound: there is none.
+            InvalidJob: another program has written something there that is no job.
+        """
         return self.tip(queue, id)[0]
 
     def get_many(self, queue: Queue, ids: Sequence[int]) -> list[Job | None]:
         """Return jobs as they are now, in order, None for those that don't exist or can't be read."""
-        return [None if tip is None else read(tip.data) for tip in self.tips(queue, ids)]
+        tips = self.tips(queue, ids)
+        return [None if tip is None else _job_or_none(queue, id, tip.data) for id, tip in zip(ids, tips, strict=True)]
 
     def tip(self, queue: Queue, id: int) -> tuple[Job, Position]:
-        """Return a job as it is now and where this version lies, for `Put.after`. Raises JobNotFound."""
+        """Return a job as it is now and where this version lies, for `Put.after`. Raises as `get`."""
         if not self._exists(queue):
             raise JobNotFound(Ref(queue, id))
         with self._databases.use(queue) as db:
+            generation = db.generation
             try:
                 location, data = db.tip(id)
             except NotFound:
                 raise JobNotFound(Ref(queue, id)) from None
-            return read(data), Position(location, db.generation, crc32(data))
+        return _job(queue, id, data), Position(location, generation, crc32(data))
 
     def tips(self, queue: Queue, ids: Sequence[int]) -> list[Tip | None]:
         """Return the newest versions undecoded, in order, None as in `get_many`; for those who handle many."""
         if not self._exists(queue):
             return [None] * len(ids)
         with self._databases.use(queue) as db:
+            generation = db.generation
             try:
                 found = db.tips(ids)
             except CorruptRecord:
                 found = [_tip_or_none(db, id) for id in ids]
-            generation = db.generation
         return [tip and Tip(tip[1], Position(tip[0], generation, crc32(tip[1]))) for tip in found]
 
     def history(self, queue: Queue, id: int) -> list[Job]:
-        """Return the versions of a job that are kept, the oldest first. Raises JobNotFound."""
+        """Return the versions of a job that are kept and can be read, the oldest first. Raises JobNotFound."""
         if not self._exists(queue):
             raise JobNotFound(Ref(queue, id))
         with self._databases.use(queue) as db:
@@ -175,31 +193,47 @@ class JobStore:
                 versions = db.history(id, 10_000)
             except NotFound:
                 raise JobNotFound(Ref(queue, id)) from None
-        return [read(version.data) for version in reversed(versions) if version.ok]
+        kept = (_job_or_none(queue, id, version.data) for version in reversed(versions) if version.ok)
+        return [job for job in kept if job is not None]
+
+    def queues(self) -> list[Queue]:
+        """Return the queues that have ever held a job, by name."""
+        found = []
+        for circle in _folders(self._circles):
+            for topic in _folders(f"{self._circles}/{circle}"):
+                queue = Queue.parse(f"{circle}:{topic}")
+                if queue is not None and self._exists(queue):
+                    found.append(queue)
+        return sorted(found)
+
+    # following, for an index
+
+    def end(self, queue: Queue) -> End:
+        """Return how far a queue's database is written now."""
+        with self._databases.use(queue) as db:
+            _ = db.generation  # opens the new files after a compaction
+            state = db.state_file.read() or EMPTY
+        return End(state.generation, state.end)
 
     def scan(self, queue: Queue, since: int = 0) -> Iterator[Version]:
         """Yield every version of every job of a queue from a location on, as OurDB does."""
         with self._databases.use(queue) as db:
             yield from db.scan(since)
 
+    def existing(self, queue: Queue, ids: Sequence[int]) -> set[int]:
+        """Return those of some ids that jobs have."""
+        with self._databases.use(queue) as db:
+            _ = db.generation
+            return {id for id, location in zip(ids, db.table.get_many(ids), strict=True) if location}
+
     def generation(self, queue: Queue) -> int:
         """Return the generation that locations of `scan` belong to."""
-        with self._databases.use(queue) as db:
-            return db.generation
+        return self.end(queue).generation
 
     def doubtful(self, queue: Queue) -> frozenset[int]:
         """Return ids that another program wrote, or may have deleted: they aren't queued unless somebody asks."""
         with self._databases.use(queue) as db:
             return db.doubtful
-
-    def queues(self) -> list[Queue]:
-        """Return the queues that have ever held a job, by name."""
-        found = []
-        for path in self._circles.glob("*/*/jobsdb"):
-            queue = Queue.parse(f"{path.parent.parent.name}:{path.parent.name}")
-            if queue is not None:
-                found.append(queue)
-        return sorted(found)
 
     # names and places
 
@@ -220,6 +254,11 @@ class JobStore:
         return self._circles / queue.circle / queue.topic / "jobsdb"
 
     @property
+    def keeps_dump(self) -> bool:
+        """Whether databases keep the dump that other programs read (setting `ourdb_dump`)."""
+        return self._settings.ourdb_dump
+
+    @property
     def index_path(self) -> Path:
         """The file of the index that is derived from this store."""
         return self._settings.home / "var" / "index.sqlite3"
@@ -233,37 +272,81 @@ class JobStore:
 
     def _exists(self, queue: Queue) -> bool:
         """Whether a queue has a database: looking must not make one."""
-        return self._databases.is_open(queue) or self.path(queue).is_dir()
+        return self._databases.is_open(queue) or os.path.isdir(f"{self._circles}/{queue.circle}/{queue.topic}/jobsdb")
+
+
+def id_of(data: bytes) -> int:
+    """Return the id in a job's JSON, 0 if it has none: what OurDB rebuilds a lost table by."""
+    match = _ID.match(data)
+    if match:
+        return int(match[1])
+    job = decoded(data)
+    return 0 if job is None else job.job_id
+
+
+def encoded(job: Job) -> bytes:
+    """Return a job's JSON.
+
+    Raises:
+        InvalidJob: a text in it can't be encoded; the error names the field.
+    """
+    try:
+        return jobs.encode(job)
+    except UnicodeEncodeError as e:
+        raise _unwritable(e, job) from None
 
 
 def read(data: bytes) -> Job:
-    """Return the job in a record, ours or a foreign program's."""
+    """Return the job in a record, ours or a foreign program's.
+
+    Raises:
+        InvalidJob: it is no job.
+    """
     try:
         return jobs.decode(data)
     except ValueError:
         return jobs.decode_foreign(data)
 
 
-def import_database(store: JobStore, path: Path, queue: Queue) -> int:
-    """Copy the jobs of a database that another program keeps under a raw name into a queue; return their number.
-
-    Raises:
-        JobConflict: the queue has jobs already.
-    """
-    target = store.path(queue)
-    if target.exists():
-        raise JobConflict(f"{queue} has jobs already; choose a topic that has none")
-    shutil.copytree(path, target, ignore=shutil.ignore_patterns("lookup"))
-    return sum(1 for _ in store.scan(queue))
+def decoded(data: bytes) -> Job | None:
+    """Return the job in a record, None if it is no job."""
+    try:
+        return read(data)
+    except (InvalidJob, ValueError, RecursionError):  # not JSON, not UTF-8, nested too deeply
+        return None
 
 
-def _moved(db: OurDB, id: int, after: Position) -> int:
-    """Return where a version lies after a compaction, a place that nothing has if it isn't the newest one any more."""
-    with contextlib.suppress(NotFound):
+def _job(queue: Queue, id: int, data: bytes) -> Job:
+    """Return the job in a record; which one it is, is told by where it is stored (Redis layout, B14)."""
+    job = read(data)
+    job.job_id = id
+    if not job.status:
+        job.status = jobs.JobStatus.NEW.value
+    try:
+        fits = job.queue == queue
+    except InvalidJob:
+        fits = False
+    if not fits:
+        job.circle_id, job.topic = queue
+    return job
+
+
+def _job_or_none(queue: Queue, id: int, data: bytes) -> Job | None:
+    try:
+        return _job(queue, id, data)
+    except (InvalidJob, ValueError, RecursionError):
+        return None
+
+
+def _condition(db: OurDB, generation: int, id: int, after: Position | None) -> int | None:
+    """Return the location that must be the newest; after a compaction, where the version of that content is now."""
+    if after is None or after.generation == generation:
+        return after and after.location
+    with contextlib.suppress(NotFound, CorruptRecord):
         location, data = db.tip(id)
         if crc32(data) == after.crc:
             return location
-    return after.location
+    return NOWHERE
 
 
 def _tip_or_none(db: OurDB, id: int) -> tuple[int, bytes] | None:
@@ -273,9 +356,26 @@ def _tip_or_none(db: OurDB, id: int) -> tuple[int, bytes] | None:
         return None
 
 
-def _for_caller(error: BaseException) -> BaseException:
-    if isinstance(error, RecordTooLarge):
-        return ParamsTooLarge("params", "...", str(error))
-    if isinstance(error, UnicodeEncodeError):
-        return InvalidJob("params", error.object[max(0, error.start - 10) : error.end + 10], "it has a lone surrogate")
-    return error
+def _unwritable(error: UnicodeEncodeError, job: Job) -> InvalidJob:
+    text = error.object
+    values = ((name, getattr(job, name)) for name in job.__struct_fields__)
+    field = next((name for name, value in values if value == text or text in _words(value)), "job")
+    around = text[max(0, error.start - 10) : error.end + 10]
+    return InvalidJob(field, around, "it has half of a surrogate pair, which UTF-8 can't hold")
+
+
+def _words(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else ()
+
+
+def _too_large(error: RecordTooLarge, job: Job | None) -> ParamsTooLarge:
+    begin = job.params[:20] if job else ""
+    return ParamsTooLarge("params", begin + "...", f"the job has {error.size:,} bytes", f"at most {error.limit:,}")
+
+
+def _folders(path: Path | str) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return [entry.name for entry in entries if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
