@@ -63,15 +63,18 @@ options = Options()
 """Set by the callback in `main` before any command runs."""
 
 
-def code_for(error: BaseException) -> int:
-    """Return the exit code that an error ends the command with."""
+def code_for(error: Exception) -> int | None:
+    """Return the exit code that an error ends the command with, None for one that is no user's to mend."""
+    from herojobs.heroscript import HeroScriptError  # here, as most commands end without an error
+    from herojobs.ourdb import OurDBError
+
     if isinstance(error, JobNotFound):
         return NOT_FOUND
     if isinstance(error, WaitTimeout):
         return TIMED_OUT
-    if isinstance(error, RedisUnavailable | EmbeddedRedisError | OSError):
+    if isinstance(error, RedisUnavailable | EmbeddedRedisError | OurDBError | OSError):
         return TROUBLE
-    return USAGE if isinstance(error, HeroJobsError) else TROUBLE
+    return USAGE if isinstance(error, HeroJobsError | HeroScriptError) else None
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -176,6 +179,9 @@ def queue_or_path(text: str, settings: Settings) -> Path:
         if path.is_dir():
             return path
     path = Path(text).expanduser()
-    if not path.is_dir():
-        raise InvalidJob("database", text, "there is no such queue or folder", "circle/topic, or a path")
-    return path
+    if (path / "lookup").is_dir() or (path / "0.db").is_file() or (path / "lookup_dump.db").is_dir():
+        return path
+    if path.is_dir():  # opening it would make a database of it
+        raise InvalidJob("database", text, "this folder is no OurDB database")
+    right = did_you_mean(text, [str(queue) for queue in JobStore(settings).queues()])
+    raise InvalidJob("database", text, "there is no such queue or folder", right or "circle/topic, or a path")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+import sys
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from herojobs.cli import common
 from herojobs.cli.common import Json, options
-from herojobs.errors import InvalidJob, JobNotFound
-from herojobs.ourdb import NotFound, OurDB
+from herojobs.errors import InvalidJob
+
+if TYPE_CHECKING:
+    from herojobs.ourdb import OurDB
+
+_SESSION_KEY = re.compile(r'("session_?key"\s*:\s*")(?:[^"\\]|\\.)+', re.IGNORECASE)
 
 app = typer.Typer(help="Check, repair, compact and read OurDB databases.", no_args_is_help=True)
 
@@ -18,10 +23,15 @@ Database = Annotated[str, typer.Argument(metavar="CIRCLE/TOPIC|PATH", help="A qu
 
 
 def _open(name: str) -> OurDB:
+    from herojobs.ourdb import OurDB
     from herojobs.store.jobs import id_of
 
     settings = options.settings()
-    return OurDB(common.queue_or_path(name, settings), sync=settings.sync, id_of=id_of, on_event=print)
+    return OurDB(common.queue_or_path(name, settings), sync=settings.sync, id_of=id_of, on_event=_tell)
+
+
+def _tell(event: str) -> None:
+    print(event, file=sys.stderr)
 
 
 @app.command()
@@ -61,20 +71,16 @@ def cat(
     history: Annotated[bool, typer.Option(help="All versions, the newest first.")] = False,
 ) -> None:
     """Print a record as it is stored."""
+    from herojobs.ourdb import NotFound
+
     with _open(name) as db:
         try:
             versions = db.history(id, 255 if history else 1)
         except NotFound:
-            raise JobNotFound(f"{name}/{id}") from None
+            common.fail(f"{name} has no record {id}", common.NOT_FOUND)
     for version in versions:
         data = version.data.decode("utf-8", "backslashreplace")
-        try:
-            fields = msgspec.json.decode(data)
-            if isinstance(fields, dict) and fields.get("sessionkey"):
-                fields["sessionkey"] = "***"
-            data = msgspec.json.encode(fields).decode()
-        except msgspec.DecodeError:
-            pass
+        data = _SESSION_KEY.sub(r"\1***", data)  # also in records of other programs, and in broken ones
         print(data if version.ok else f"(damaged, at {version.location >> 32}.db:{version.location & 0xFFFFFFFF})")
 
 

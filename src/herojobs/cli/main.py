@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer._click.exceptions import ClickException  # typer keeps click inside, and gives no other way to the base class
+from typer._click.exceptions import ClickException, NoArgsIsHelpError  # typer gives no other way to these two
 
 from herojobs.cli import databases, doctor, jobs, queues, scripts, serve
 from herojobs.cli.common import INTERRUPTED, TROUBLE, USAGE, code_for, options
-from herojobs.errors import HeroJobsError
 
 app = typer.Typer(
     name="herojobs",
@@ -39,23 +39,32 @@ def _global(
 
 def main() -> None:
     """Run the command; what a user can mend is told in one line on stderr."""
-    from herojobs.heroscript import HeroScriptError
-    from herojobs.ourdb import OurDBError
-
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that can't show a letter shows its code
+            stream.reconfigure(errors="backslashreplace")
     sys.path.insert(0, os.getcwd())  # modules of actors in the folder where the user stands
     try:
         code = app(standalone_mode=False) or 0
     except typer.Exit as e:
         code = e.exit_code
+    except NoArgsIsHelpError as e:
+        print(e.format_message())
+        code = USAGE
     except ClickException as e:
         print(f"error: {e.format_message()}", file=sys.stderr)
         code = USAGE
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as e:
+        # typer and rich make exit code 1 of a broken pipe, which here would tell that a job failed
+        if isinstance(e, SystemExit) and not isinstance(e.__context__, BrokenPipeError):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: end without a word
         code = TROUBLE
-    except (HeroJobsError, OurDBError, HeroScriptError, OSError) as e:
+    except Exception as e:
+        known = code_for(e)
+        if known is None:
+            raise
         print(f"error: {e}", file=sys.stderr)
-        code = code_for(e)
+        code = known
     sys.exit(code if isinstance(code, int) else 0)
