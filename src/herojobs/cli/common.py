@@ -6,7 +6,9 @@ disk is in trouble; 5 the wait timed out; 130 interrupted.
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
     from herojobs.client import HeroJobs
 
 OK, JOB_FAILED, USAGE, NOT_FOUND, TROUBLE, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+MOST_NAMES = 12
+"""Most names that an error lists."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reference = Annotated[str, typer.Argument(metavar="REF", help="The job, as circle/topic/id.")]
@@ -87,7 +93,21 @@ def console() -> Console:
     """Return where people read: colours and width of the terminal, plain when there is none."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
+    # Elsewhere nothing is wrapped. Never emoji codes: what jobs return is shown as it is.
+    return Console(width=None if sys.stdout.isatty() else 1_000_000, highlight=False, emoji=False)
+
+
+def shown_redis(settings: Settings) -> str:
+    """Return the address of the Redis in use, without its password."""
+    from herojobs.live import embedded
+    from herojobs.live.trouble import shown_address
+
+    return shown_address(settings.redis_url or embedded.url(settings.home))
+
+
+def shown(text: str) -> str:
+    """Return a job's text for a terminal: control characters, which could steer it, as their codes."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text) if sys.stdout.isatty() else text
 
 
 def working(what: str) -> Status:
@@ -97,12 +117,12 @@ def working(what: str) -> Status:
     return Console(stderr=True).status(what)
 
 
-def table(*columns: str, title: str | None = None) -> Table:
-    """Return an empty table with columns."""
+def table(*columns: str) -> Table:
+    """Return an empty table with columns; the last one gets what room is left."""
     from rich import box
     from rich.table import Table
 
-    made = Table(title=title, box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, title_justify="left")
+    made = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False)
     for column in columns:
         made.add_column(column, no_wrap=column != columns[-1], overflow="ellipsis")
     return made
@@ -140,33 +160,47 @@ def status_text(job: Job) -> str:
 
 
 def when(milliseconds: int) -> str:
-    """Return a time as local date and time, empty for 0."""
-    from datetime import datetime
+    """Return a time as local date and time, empty for 0; on a terminal today's without the date."""
+    from datetime import date, datetime
 
-    return datetime.fromtimestamp(milliseconds / 1000).strftime("%Y-%m-%d %H:%M:%S") if milliseconds else ""
+    if not milliseconds:
+        return ""
+    moment = datetime.fromtimestamp(milliseconds / 1000)
+    today = sys.stdout.isatty() and moment.date() == date.today()
+    return moment.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint at the nearest name, or at all that there are if these are few; empty or it starts with `; `."""
+    right = did_you_mean(name, known)
+    return f"; {right}" if right.startswith("did") or right.count(",") < MOST_NAMES else ""
 
 
 def checked_ref(hero: HeroJobs, text: str) -> Ref:
     """Return a reference; if its queue doesn't exist, end with the nearest one that does."""
     ref = Ref.parse(text)
-    known = hero.queues()
-    if known and not any((each.circle, each.topic) == tuple(ref.queue) for each in known):
-        right = did_you_mean(str(ref.queue), [f"{each.circle}/{each.topic}" for each in known])
-        fail(f"there is no job {ref}: there is no queue {ref.queue}; {right}", NOT_FOUND)
+    if (hero.settings.circles_dir / ref.queue.circle / ref.queue.topic).is_dir():
+        return ref  # asking for all queues takes a while where there are many
+    known = {f"{each.circle}/{each.topic}" for each in hero.queues()}
+    if known and str(ref.queue) not in known:
+        hint = nearest(str(ref.queue), known)
+        fail(f"there is no job {ref}: there is no queue {ref.queue}{hint}", NOT_FOUND)
     return ref
 
 
 def check_names(hero: HeroJobs, circle: str | None, topic: str | None) -> None:
     """End with the nearest name if a circle or topic that a listing asks for doesn't exist."""
+    if circle is None and topic is None:
+        return
     known = hero.queues()
     circles = {each.circle for each in known}
     fixed = circle and queue_name_fix(circle)
     if fixed and circles and fixed not in circles:
-        fail(f"there is no circle {fixed!r}; {did_you_mean(fixed, circles)}", NOT_FOUND)
+        fail(f"there is no circle {fixed!r}{nearest(fixed, circles)}", NOT_FOUND)
     topics = {each.topic for each in known if not fixed or each.circle == fixed}
     wanted = topic and queue_name_fix(topic)
     if wanted and topics and wanted not in topics:
-        fail(f"there is no topic {wanted!r}; {did_you_mean(wanted, topics)}", NOT_FOUND)
+        fail(f"there is no topic {wanted!r}{nearest(wanted, topics)}", NOT_FOUND)
 
 
 def queue_or_path(text: str, settings: Settings) -> Path:
@@ -183,5 +217,5 @@ def queue_or_path(text: str, settings: Settings) -> Path:
         return path
     if path.is_dir():  # opening it would make a database of it
         raise InvalidJob("database", text, "this folder is no OurDB database")
-    right = did_you_mean(text, [str(queue) for queue in JobStore(settings).queues()])
-    raise InvalidJob("database", text, "there is no such queue or folder", right or "circle/topic, or a path")
+    hint = nearest(text, [str(queue) for queue in JobStore(settings).queues()]) or "; use circle/topic, or a path"
+    fail(f"database {text!r}: there is no such queue or folder{hint}", USAGE)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,10 +14,12 @@ import typer
 
 from herojobs.cli import common
 from herojobs.cli.common import Circle, Json, Reference, Topic, options
-from herojobs.errors import InvalidJob, JobConflict
-from herojobs.job import Job
+from herojobs.errors import InvalidJob, JobConflict, did_you_mean
+from herojobs.job import Job, Reason, known_kinds
 
 if TYPE_CHECKING:
+    from rich.text import Text as RichText
+
     from herojobs.client import HeroJobs
 
 _KINDS = {
@@ -83,13 +88,15 @@ def run(
     Ctrl-C leaves the job running.
     """
     with options.client() as hero:
-        job = _submit(hero, file, text, kind, circle, topic, timeout, None, priority, max_attempts, log, tag)
+        # Output is kept even if nobody asked: a short job has said all before anyone can listen.
+        keep = log or not json
+        job = _submit(hero, file, text, kind, circle, topic, timeout, None, priority, max_attempts, keep, tag)
         try:
             if not json:
-                _hint_if_nobody_works(hero, job)
-                for output in hero.follow(job):
-                    sys.stderr.write(output)
-                    sys.stderr.flush()
+                with _hint_if_nobody_works(hero, job):
+                    for output in hero.follow(job):
+                        sys.stderr.write(output)
+                        sys.stderr.flush()
             job = hero.wait(job)
         except KeyboardInterrupt:
             print(f"{job.ref} goes on; herojobs cancel {job.ref} ends it", file=sys.stderr)
@@ -134,6 +141,9 @@ def list_(
     """List jobs, the newest first."""
     with options.client() as hero:
         common.check_names(hero, circle, topic)
+        reasons = [each.value for each in Reason]
+        if reason is not None and reason not in reasons:
+            raise InvalidJob("reason", reason, "no such reason", did_you_mean(reason, reasons))
         moment = None if since is None else _time(since, -1, "since")
         with common.working("bringing the index up to date ..."):
             found = hero.find(
@@ -148,10 +158,13 @@ def list_(
                 limit=limit,
                 before=before,
             )
+    if not found.jobs and kind and kind not in known_kinds():
+        common.fail(f"no job is of type {kind!r}{common.nearest(kind, known_kinds())}", common.USAGE)
     if json:
         common.print_json(found)
         return
-    made = common.table("job", "kind", "state", "submitted", "took", "result or error")
+    made = common.table("job", "kind", "state", "submitted", "took", "outcome")
+    made.columns[0].min_width = max((len(str(job.ref)) for job in found.jobs), default=0)  # to be copied whole
     for job in found.jobs:
         made.add_row(
             str(job.ref),
@@ -209,14 +222,14 @@ def history(ref: Reference, json: Json = False) -> None:
     if json:
         common.print_json(versions)
         return
-    made = common.table("version", "state", "attempt", "started", "ended", "result or error")
+    made = common.table("version", "state", "attempt", "started", "took", "outcome")
     for number, job in enumerate(versions, 1):
         made.add_row(
             str(number),
             common.status_text(job),
             str(job.attempts or ""),
             common.when(job.started_ms),
-            common.when(job.ended_ms),
+            _took(job),
             _first_line(job.error or job.result),
         )
     common.console().print(made)
@@ -231,6 +244,8 @@ def logs(
         parsed = common.checked_ref(hero, ref)
         if not follow:
             sys.stdout.write(hero.log(parsed))
+            if not hero.get(parsed).log:
+                print(f"the output of {parsed} isn't kept; submit with --log", file=sys.stderr)
             return
         for output in hero.follow(parsed):
             sys.stdout.write(output)
@@ -266,8 +281,8 @@ def _submit(
     tags: list[str] | None,
 ) -> Job:
     return hero.submit(
-        _content(file, text),
-        params_type=kind or _KINDS.get(Path(file or "").suffix, "heroscript"),
+        content(file, text),
+        params_type=kind or _KINDS.get(Path(file or "").suffix.lower(), "heroscript"),
         circle_id=circle,
         topic=topic,
         timeout=timeout,
@@ -279,9 +294,10 @@ def _submit(
     )
 
 
-def _content(file: str | None, text: str | None) -> str:
+def content(file: str | None, text: str | None = None) -> str:
+    """Return what a command was given: a file's text, that of standard input for `-`, or the text itself."""
     if (file is None) == (text is None):
-        raise InvalidJob("FILE", file or "", "give either a file, - for standard input, or --text", "one of them")
+        common.fail("give one of FILE, - for standard input, and --text", common.USAGE)
     if text is not None:
         return text
     try:
@@ -305,15 +321,21 @@ def _time(text: str, sign: int, field: str) -> datetime:
         raise InvalidJob(field, text, "no time", "2026-12-24T18:00, or a span like 90s, 10m, 2h, 1d") from None
 
 
-def _hint_if_nobody_works(hero: HeroJobs, job: Job) -> None:
-    """Say how to start a WatchDog if the job is still waiting after a moment."""
-    from herojobs.errors import WaitTimeout
+@contextmanager
+def _hint_if_nobody_works(hero: HeroJobs, job: Job) -> Iterator[None]:
+    """Say how to start a WatchDog if the job is still waiting when the block has run for a moment."""
 
-    try:
-        hero.wait(job, timeout=1.0)
-    except WaitTimeout:
+    def look() -> None:
         if hero.get(job).status == "new":
             print(f"{job.ref} waits: does a WatchDog run? (herojobs dev, in another terminal)", file=sys.stderr)
+
+    timer = threading.Timer(1.0, look)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _print_outcome(job: Job, json: bool) -> None:
@@ -321,7 +343,7 @@ def _print_outcome(job: Job, json: bool) -> None:
         common.print_json(job)
     elif job.status == "done":
         if job.result:
-            print(job.result)
+            print(common.shown(job.result))
     else:
         print(f"error: {job.ref} {job.explain_end()}: {job.error}", file=sys.stderr)
     if job.status != "done":
@@ -351,7 +373,7 @@ def _show(job: Job) -> None:
     for name, text in (("params", job.params), ("result", job.result), ("error", job.error)):
         if text:
             out.print(f"[bold]{name}[/]")
-            out.print(text, markup=False)
+            print(common.shown(text))
 
 
 def _took(job: Job) -> str:
@@ -360,8 +382,8 @@ def _took(job: Job) -> str:
     return f"{(job.ended_ms - job.started_ms) / 1000:.3f} s"
 
 
-def _first_line(text: str) -> str:
-    from rich.markup import escape
+def _first_line(text: str) -> RichText:
+    from rich.text import Text
 
     line = text.strip().partition("\n")[0]
-    return escape(line if len(line) <= 100 else line[:97] + "...")
+    return Text(common.shown(line if len(line) <= 100 else line[:97] + "..."), no_wrap=True, overflow="ellipsis")

@@ -8,6 +8,7 @@ import typer
 
 from herojobs.cli import common
 from herojobs.cli.common import Circle, Json, options
+from herojobs.names import Queue
 
 
 def queues(circle: Circle = None, json: Json = False) -> None:
@@ -30,14 +31,14 @@ def empty(
     json: Json = False,
 ) -> None:
     """Remove all waiting and scheduled jobs of a queue; they end with reason `removed`."""
-    circle, slash, topic = queue.partition("/")
-    if not slash:
+    if queue.count("/") != 1:
         common.fail(f"{queue!r} is no queue; write circle/topic", common.USAGE)
+    circle, topic = Queue.of(*queue.split("/"))
     with options.client() as hero:
         common.check_names(hero, circle, topic)
         if not yes:
             waiting = sum(q.waiting + q.scheduled for q in hero.queues(circle) if q.topic == topic)
-            typer.confirm(f"Remove {waiting:,} jobs from {queue}?", abort=True, err=True)
+            typer.confirm(f"Remove {waiting:,} jobs from {circle}/{topic}?", abort=True, err=True)
         removed = hero.empty(circle, topic)
     if json:
         common.print_json({"removed": removed})

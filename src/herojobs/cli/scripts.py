@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 import typer
 
 from herojobs.cli import common
 from herojobs.cli.common import Json, options
+from herojobs.cli.jobs import content
 from herojobs.errors import InvalidJob, SettingsError
+
+if TYPE_CHECKING:
+    from herojobs.settings import Settings
 
 rhai_app = typer.Typer(help="About Rhai scripts.", no_args_is_help=True)
 
 Actors = Annotated[list[str] | None, typer.Option("--actors", help="A module of actors; may be given more than once.")]
+
+
+class Problem(NamedTuple):
+    """What is wrong in a script, and where; `shown` is it as text, with the place underlined."""
+
+    path: str
+    line: int | None
+    column: int | None
+    message: str
+    shown: str
 
 
 def actors(
@@ -62,32 +77,41 @@ def check(
         str | None, typer.Option("--type", help="heroscript or rhaiscript; guessed from the ending.")
     ] = None,
     module: Actors = None,
+    json: Json = False,
 ) -> None:
     """Check a script without running it, and print all problems."""
-    text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
-    kind = kind or ("rhaiscript" if file.endswith(".rhai") else "heroscript")
+    text = content(file)
+    kind = kind or ("rhaiscript" if Path(file).suffix.lower() == ".rhai" else "heroscript")
+    path = "" if file == "-" else file
     if kind == "heroscript":
         from herojobs.heroscript import check as check_script
         from herojobs.processors.heroscript import load_registry
 
         settings = options.settings(actors=module)
-        problems = check_script(
-            text, load_registry(settings), include_root=settings.heroscript_include_root or None, path=file
+        found = check_script(
+            text, load_registry(settings), include_root=settings.heroscript_include_root or None, path=path
         )
-        for problem in problems:
-            print(problem.show(text))
-        found = len(problems)
+        problems = [Problem(each.path, each.line, each.column, each.message, each.show(text)) for each in found]
     elif kind == "rhaiscript":
-        found = _check_rhai(text)
+        problems = _check_rhai(text, path)
     else:
         raise InvalidJob("type", kind, "can't be checked", "heroscript or rhaiscript")
-    if found:
-        print(f"{found} problem{'s' if found > 1 else ''}", file=sys.stderr)
+    if json:
+        common.print_json(
+            [{name: value for name, value in each._asdict().items() if name != "shown"} for each in problems]
+        )
+    else:
+        for problem in problems:
+            print(problem.shown)
+        if problems:
+            print(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}", file=sys.stderr)
+        else:
+            print("ok")
+    if problems:
         raise typer.Exit(common.JOB_FAILED)
-    print("ok")
 
 
-def _check_rhai(text: str) -> int:
+def _check_rhai(text: str, path: str) -> list[Problem]:
     try:
         import herojobs_rhai
     except ModuleNotFoundError:
@@ -95,9 +119,11 @@ def _check_rhai(text: str) -> int:
     try:
         herojobs_rhai.RhaiEngine().compile(text)
     except herojobs_rhai.RhaiError as e:
-        print(e)
-        return 1
-    return 0
+        place = f"{path}, " if path else ""
+        mark = str(e).partition("\n")[2]
+        shown = f"{place}line {e.line}, column {e.column}: {e.message}" + (f"\n{mark}" if mark else "")
+        return [Problem(path, e.line, e.column, e.message, shown)]
+    return []
 
 
 @rhai_app.command("functions")
@@ -125,24 +151,43 @@ def _rhai() -> None:
 
 
 def settings(json: Json = False) -> None:
-    """Show the settings in force."""
-    from herojobs.settings import Settings, meanings
+    """Show the settings in force, and where each comes from."""
+    from herojobs.settings import meanings
 
-    values = msgspec.structs.asdict(options.settings())
-    if "@" in values["redis_url"]:
-        from herojobs.live.trouble import shown_address
-
-        values["redis_url"] = shown_address(values["redis_url"])
+    in_force = options.settings()
+    values = msgspec.structs.asdict(in_force)
+    if in_force.redis_url:
+        values["redis_url"] = common.shown_redis(in_force)
+    sources = _sources(in_force)
     if json:
-        common.print_json(values)
+        common.print_json({name: {"value": value, "from": sources[name]} for name, value in values.items()})
         return
-    defaults = {field.name: field.default for field in msgspec.structs.fields(Settings)}
     told = meanings()
-    made = common.table("setting", "value", "meaning")
+    made = common.table("setting", "value", "from", "meaning")
     for name, value in values.items():
-        changed = name != "home" and value != defaults[name]
-        made.add_row(f"[bold]{name}[/]" if changed else name, str(value), told[name].partition(". ")[0])
+        shown = msgspec.json.encode(value, enc_hook=str).decode() if isinstance(value, tuple | dict) else str(value)
+        style = None if sources[name] == "default" else "bold"
+        made.add_row(name, shown, sources[name], told[name].partition(". ")[0].rstrip("."), style=style)
     common.console().print(made)
+
+
+def _sources(in_force: Settings) -> dict[str, str]:
+    """Return where each setting comes from: an option, a variable, the file, or its default."""
+    import tomllib
+
+    from herojobs.settings import PREFIX
+
+    file = in_force.home / "herojobs.toml"
+    in_file = tomllib.loads(file.read_text("utf-8")) if file.exists() else {}
+    found = {}
+    for name in in_force.__struct_fields__:
+        if getattr(options, name, None) is not None:
+            found[name] = f"--{name.replace('_', '-')}"
+        elif PREFIX + name.upper() in os.environ:
+            found[name] = PREFIX + name.upper()
+        else:
+            found[name] = file.name if name in in_file else "default"
+    return found
 
 
 def version() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import queue
 import signal
 import subprocess
 import sys
+import threading
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +22,6 @@ Circles = Annotated[list[str] | None, typer.Option("--circle", "-c", help="A cir
 
 def dev(workers: Workers = None, actors: Actors = None) -> None:
     """Start everything here: the embedded Redis and a WatchDog. Ctrl-C stops the WatchDog."""
-    from herojobs.live import embedded
     from herojobs.watchdog.watchdog import WatchDog
 
     settings = options.settings(workers=workers, actors=actors)
@@ -28,9 +29,9 @@ def dev(workers: Workers = None, actors: Actors = None) -> None:
 
     def ready() -> None:
         out = common.console()
-        redis = settings.redis_url or embedded.url(settings.home)
-        out.print(f"home      {settings.home}")
-        out.print(f"Redis     {redis}" + ("" if settings.redis_url else "  (embedded; herojobs down stops it)"))
+        redis = common.shown_redis(settings) + ("" if settings.redis_url else "  (embedded; herojobs down stops it)")
+        out.print(f"home      {settings.home}", markup=False)
+        out.print(f"Redis     {redis}", markup=False)
         out.print(f"WatchDog  {watchdog.name}")
         out.print("""try       herojobs run --text "!!fake.return_success message:'hello'"   (in another terminal)""")
         print("ready", flush=True)
@@ -43,7 +44,7 @@ def watchdog(
     workers: Workers = None,
     actors: Actors = None,
     circle: Circles = None,
-    watchdogs: Annotated[int, typer.Option(help="WatchDogs to run, each a process of its own.")] = 1,
+    watchdogs: Annotated[int, typer.Option(min=1, max=256, help="WatchDogs to run, each a process of its own.")] = 1,
 ) -> None:
     """Run jobs until TERM or Ctrl-C: the first one lets running jobs finish, the second puts them back at once."""
     from herojobs.watchdog.watchdog import WatchDog
@@ -68,30 +69,45 @@ COMMANDS: dict[str, Any] = {"dev": dev, "watchdog": watchdog, "down": down}
 
 
 def _run_several(number: int) -> None:
-    """Run this very command several times, each with one WatchDog; pass signals on, end when all have."""
+    """Run this very command several times, each with one WatchDog, and pass signals on.
+
+    Ends when all have ended. One that ends unasked makes the others stop too, so that whoever started us hears of it
+    and starts all anew: half of the WatchDogs would go unnoticed.
+    """
     arguments = list(sys.argv[1:])
     for place, word in enumerate(arguments):
         if word == "--watchdogs":
             arguments[place + 1] = "1"
         elif word.startswith("--watchdogs="):
             arguments[place] = "--watchdogs=1"
-    children = [
-        subprocess.Popen([sys.executable, "-m", "herojobs", *arguments], stdout=subprocess.PIPE, text=True)  # noqa: S603
-        for _ in range(number)  # the command that runs us
-    ]
+    children: list[subprocess.Popen[str]] = []
+    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+    asked = threading.Event()
 
     def pass_on(signal_number: int, _: object) -> None:
+        asked.set()
         for child in children:
             child.send_signal(signal_number)
 
     signal.signal(signal.SIGTERM, pass_on)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the children as well
-    for child in children:
-        assert child.stdout is not None
-        child.stdout.readline()
-    print("ready", flush=True)
-    codes = [child.wait() for child in children]
-    raise typer.Exit(max(codes))
+    signal.signal(signal.SIGINT, pass_on)
+    for _ in range(number):
+        # A group of its own: a terminal's Ctrl-C comes from us alone, not twice, which would be the order to hurry.
+        child = subprocess.Popen(  # noqa: S603 - the command that runs us
+            [sys.executable, "-m", "herojobs", *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        )
+        children.append(child)
+        threading.Thread(target=lambda child=child: ended.put(child.wait()), daemon=True).start()
+    if all(child.stdout.readline() for child in children if child.stdout):
+        print("ready", flush=True)
+    codes = [ended.get()]
+    if not asked.is_set():
+        pass_on(signal.SIGTERM, None)
+    codes += [ended.get() for _ in children[1:]]
+    raise typer.Exit(max(code if code >= 0 else 128 - code for code in codes))
 
 
 def _log_to_stderr() -> None:
