@@ -7,60 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from herojobs.live import embedded
-
 Command = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="module")
-def home() -> Iterator[Path]:
-    """A home with a running `herojobs dev`."""
-    with tempfile.TemporaryDirectory(prefix="hj-cli-") as folder:
-        env = {**os.environ, "HEROJOBS_HOME": folder, "HEROJOBS_STOP_TIMEOUT": "0.5"}
-        dev = subprocess.Popen(
-            [sys.executable, "-m", "herojobs", "dev", "--workers", "1"],
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert dev.stdout is not None
-        lines = []
-        for line in dev.stdout:
-            lines.append(line)
-            if line == "ready\n":
-                break
-        assert any("herojobs run" in line for line in lines)
-        for script in ("!!core.echo", "!!fake.sleep seconds:0"):  # so that both sorts of worker run before the tests
-            subprocess.run([sys.executable, "-m", "herojobs", "run", "--text", script], env=env, check=True)
-        yield Path(folder)
-        dev.send_signal(signal.SIGINT)
-        assert dev.wait(30) == 0
-        dev.stdout.close()
-        embedded.stop(Path(folder))
-
-
-@pytest.fixture
-def herojobs(home: Path) -> Command:
-    def run(*arguments: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "herojobs", *arguments],
-            env={**os.environ, "HEROJOBS_HOME": str(home), **env},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return run
 
 
 def test_run_prints_the_result_and_ends_with_the_outcome(herojobs: Command, tmp_path: Path) -> None:

@@ -217,5 +217,6 @@ def queue_or_path(text: str, settings: Settings) -> Path:
         return path
     if path.is_dir():  # opening it would make a database of it
         raise InvalidJob("database", text, "this folder is no OurDB database")
-    hint = nearest(text, [str(queue) for queue in JobStore(settings).queues()]) or "; use circle/topic, or a path"
-    fail(f"database {text!r}: there is no such queue or folder{hint}", USAGE)
+    right = did_you_mean(text, [str(queue) for queue in JobStore(settings).queues()])
+    hint = right if right.startswith("did") else "use circle/topic, or a path"
+    fail(f"database {text!r}: there is no such queue or folder; {hint}", USAGE)
