@@ -14,6 +14,7 @@ import typer
 from herojobs.cli import common
 from herojobs.cli.common import Json, options
 from herojobs.errors import HeroJobsError
+from herojobs.names import Queue
 from herojobs.settings import Settings
 
 LITTLE_DISK = 1 << 30
@@ -133,13 +134,18 @@ def _databases(settings: Settings) -> Iterator[Finding]:
                 report = db.check()
         except (OurDBError, OSError) as e:
             bad += 1
-            yield Finding(str(queue), "problem", str(e), f"herojobs ourdb repair {queue}")
+            yield Finding(str(queue), "problem", str(e), _mend(queue))
             continue
         if not report.ok:
             bad += 1
-            yield Finding(str(queue), "problem", str(report), f"herojobs ourdb repair {queue}")
+            yield Finding(str(queue), "problem", str(report), _mend(queue))
     yield Finding("databases", "problem" if bad else "ok", f"{len(queues)} checked, {bad} damaged")
     store.close()
+
+
+def _mend(queue: Queue) -> str:
+    # a repair keeps bytes that can't be read, in case somebody can make sense of them; only compaction drops them
+    return f"herojobs ourdb repair {queue}, then herojobs ourdb compact {queue} to drop what can't be read"
 
 
 COMMANDS: dict[str, Any] = {"doctor": doctor}
