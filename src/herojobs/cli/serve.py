@@ -103,11 +103,14 @@ def _run_several(number: int) -> None:
         threading.Thread(target=lambda child=child: ended.put(child.wait()), daemon=True).start()
     if all(child.stdout.readline() for child in children if child.stdout):
         print("ready", flush=True)
-    codes = [ended.get()]
-    if not asked.is_set():
+    code = ended.get()
+    if asked.is_set():
+        code = max([code, *(ended.get() for _ in children[1:])], key=abs)
+    else:  # how the first one ended is what went wrong; the others end because we ask them to
         pass_on(signal.SIGTERM, None)
-    codes += [ended.get() for _ in children[1:]]
-    raise typer.Exit(max(code if code >= 0 else 128 - code for code in codes))
+        for _ in children[1:]:
+            ended.get()
+    raise typer.Exit(code if code >= 0 else 128 - code)
 
 
 def _log_to_stderr() -> None:
