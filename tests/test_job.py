@@ -130,3 +130,11 @@ def test_every_outcome_says_in_the_job_what_happened(outcome: Outcome, status: s
     assert (job.time_end, job.ended_ms) == (1_700_000_000, 1_700_000_000_123)
     assert job.is_over
     assert job.explain_end()
+
+
+def test_the_detail_of_an_error_is_a_field_that_programs_read() -> None:
+    job = Job(params="x", circle_id="c", status="active")
+    assert b"error_detail" not in job.to_json()
+    apply(job, Failed("no", "", b'{"code":-32602,"data":[1]}'), 1)
+    assert job.error_detail == {"code": -32602, "data": [1]}
+    assert decode(encode(job)) == job

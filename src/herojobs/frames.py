@@ -77,6 +77,8 @@ class Over(Message, tag="over"):
     """Results from before the error."""
     took: int
     """Microseconds it ran."""
+    detail: bytes = b""
+    """JSON object for `Job.error_detail`; empty: none."""
 
 
 class Back(Message, tag="back"):

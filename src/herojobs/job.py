@@ -109,6 +109,7 @@ class Job(msgspec.Struct, omit_defaults=True):
         parent: reference of the job that submitted this one.
         tags: free labels.
         key: its id in Redis, where a foreign producer chose another than `job_id`.
+        error_detail: what a program can read of the error, such as the code that a called service gave.
     """
 
     job_id: int = msgspec.field(default_factory=int, name="jobid")
@@ -137,6 +138,7 @@ class Job(msgspec.Struct, omit_defaults=True):
     parent: str = ""
     tags: list[str] = []
     key: str = ""
+    error_detail: dict[str, Any] = {}
 
     @property
     def queue(self) -> Queue:

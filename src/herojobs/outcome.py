@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from herojobs.job import Job, JobStatus, Reason
 
 
@@ -24,6 +26,8 @@ class Failed:
 
     error: str
     result: str = ""
+    detail: bytes = b""
+    """JSON object for `Job.error_detail`; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,10 @@ def apply(job: Job, outcome: Outcome, now_ms: int) -> None:
                 "",
             )
             return
-        case Failed(error, result):
+        case Failed(error, result, detail):
             job.reason, job.error, job.result = Reason.FAILED.value, error, result
+            if detail:
+                job.error_detail = msgspec.json.decode(detail)
         case TimedOut(timeout, forced):
             how = "; it didn't stop when asked, so its worker was killed" if forced else ""
             job.reason, job.error = Reason.TIMEOUT.value, f"timed out after {timeout} s{how}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from herojobs import HeroJobs, WatchDog
+from herojobs import HeroJobs, InlineWatchDog, WatchDog
 from herojobs.errors import UnknownKind
 from herojobs.job import known_kinds
 
@@ -46,6 +46,17 @@ class Shout:
                 return Text("text")
             case "partial":
                 raise JobFailed("half", 42)
+            case "detail":
+                raise JobFailed("refused", detail={"code": 7, "data": ["x"]})
+            case "odd detail":
+                raise JobFailed("refused", detail={"text": chr(0xD800)})
+            case "deep detail":
+                deep = []
+                for _ in range(500):
+                    deep = [deep]
+                raise JobFailed("refused", detail={"deep": deep})
+            case "long detail":
+                raise JobFailed("refused", detail={"text": "x" * 5_000_000})
             case "bad failure":
                 raise Bad("x")
             case "number":
@@ -118,6 +129,27 @@ def test_whatever_a_plug_in_does_its_jobs_end_alone(plugin: None, tmp_path: Path
             if kind == "shout":
                 assert hero.log(job) == "shouting\n"
         assert hero.list(circle_id="shout", text="half")[0].result == "42"
+
+
+@pytest.mark.parametrize(
+    ("params", "detail"),
+    [
+        ("number", {}),
+        ("detail", {"code": 7, "data": ["x"]}),
+        ("odd detail", {"dropped": "it can't be written as JSON: UnicodeEncodeError"}),
+        ("deep detail", {"dropped": "it was nested over 50 levels deep"}),
+        ("long detail", {"dropped": "the detail had 5,000,011 bytes, the limit is 1,048,576"}),
+    ],
+)
+def test_a_failure_tells_programs_its_detail(
+    plugin: None, tmp_path: Path, redis_url: str, params: str, detail: dict[str, object]
+) -> None:
+    given = {"home": tmp_path / "home", "redis_url": redis_url}
+    with HeroJobs(**given) as hero, InlineWatchDog(**given) as watchdog:
+        job = hero.submit(params, params_type="shout", circle_id="c")
+        watchdog.run_pending()
+        assert hero.get(job).error_detail == detail
+        assert hero.retry(job).error_detail == {}
 
 
 def test_the_client_knows_their_kinds(plugin: None, tmp_path: Path, redis_url: str) -> None:

@@ -274,6 +274,7 @@ class Core:
             raise JobConflict(f"{Ref(queue, number)} isn't over, it is {job.status}")
         await self._redis.connect()
         job.status, job.reason, job.error, job.result = JobStatus.NEW.value, "", "", ""
+        job.error_detail = {}
         job.attempts = job.signal = job.time_start = job.time_end = job.started_ms = job.ended_ms = 0
         job.time_scheduled = now_ms() // 1000
         data = jobs.encode(job)

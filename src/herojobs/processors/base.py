@@ -6,8 +6,8 @@ raises. Timeouts, retries and state are none of its business.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from herojobs.job import Job
 
@@ -20,10 +20,12 @@ class JobFailed(Exception):
 
     Attributes:
         partial: results from before the failure, which stay in `Job.result`.
+        detail: what a program can read of the error, for `Job.error_detail`; a JSON object.
     """
 
-    def __init__(self, error: str, partial: str = "") -> None:
+    def __init__(self, error: str, partial: str = "", detail: Mapping[str, Any] | None = None) -> None:
         self.partial = partial
+        self.detail = detail
         super().__init__(error)
 
 

@@ -116,4 +116,4 @@ class InlineWatchDog:
 def _outcome(message: Over) -> Outcome:
     if message.how == "done":
         return Done(message.text)
-    return OutOfMemory(message.text) if message.how == "oom" else Failed(message.text, message.partial)
+    return OutOfMemory(message.text) if message.how == "oom" else Failed(message.text, message.partial, message.detail)

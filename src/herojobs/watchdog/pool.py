@@ -411,7 +411,7 @@ def _outcome(run: Run, message: Over) -> Outcome:
     if message.how == "done":
         return Done(message.text)
     if message.how == "failed":
-        return Failed(message.text, message.partial)
+        return Failed(message.text, message.partial, message.detail)
     if message.how == "oom":
         return OutOfMemory(message.text)
     return TimedOut(run.timeout) if message.text == "timeout" else Cancelled()

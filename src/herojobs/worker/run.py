@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
 
 from herojobs.frames import Over
 from herojobs.job import Job
 from herojobs.processors.base import JobFailed, JobInterrupted
 from herojobs.settings import Settings
+
+DETAIL_LEVELS = 50
+"""Most levels of nesting in `Job.error_detail`."""
 
 
 def over(number: int, result: object, took: int, settings: Settings) -> Over:
@@ -34,11 +41,33 @@ def over_by(number: int, job: Job, error: BaseException, took: int, settings: Se
         out_of_memory = isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError)
         if not out_of_memory and not isinstance(error, JobFailed):
             return Over(number, "failed", clean(describe(error)[:limit]), "", took)
-        partial = str(error.partial)[:limit] if isinstance(error, JobFailed) else ""
-        return Over(number, "oom" if out_of_memory else "failed", clean(str(error)[:limit]), clean(partial), took)
+        partial, detail = "", b""
+        if isinstance(error, JobFailed):
+            partial, detail = str(error.partial)[:limit], detail_json(error.detail, limit)
+        how = "oom" if out_of_memory else "failed"
+        return Over(number, how, clean(str(error)[:limit]), clean(partial), took, detail)
     except Exception as e:
         name = type(error).__name__
         return Over(number, "failed", clean(f"{name}, whose text can't be had ({type(e).__name__})"), "", took)
+
+
+def detail_json(detail: Mapping[str, Any] | None, limit: int) -> bytes:
+    """Return the JSON of an error's detail, empty for none; one that can't be kept says why in its place."""
+    if not detail:
+        return b""
+    try:
+        data = msgspec.json.encode(dict(detail), enc_hook=str)
+        why = f"the detail had {len(data):,} bytes, the limit is {limit:,}" if len(data) > limit else ""
+        why = why or ("" if _levels_fit(detail, DETAIL_LEVELS) else f"it was nested over {DETAIL_LEVELS} levels deep")
+    except Exception as e:
+        why = f"it can't be written as JSON: {type(e).__name__}"
+    return msgspec.json.encode({"dropped": clean(why)}) if why else data
+
+
+def _levels_fit(value: object, levels: int) -> bool:
+    """Return whether a value is nested so little that whoever reads the job can read it too."""
+    children = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return levels > 0 and all(_levels_fit(child, levels - 1) for child in children)
 
 
 def clean(text: str) -> str:
