@@ -13,6 +13,7 @@
     │   └── SubmissionUnconfirmed  stored, but Redis didn't confirm: it will run, don't submit it again
     ├── EmbeddedRedisError         the embedded server can't be started
     ├── SettingsError              a setting has a wrong value
+    ├── RpcError                   a JSON-RPC call was answered by an error
     └── WorkerError                a worker can't be started
 
 Two packages that know nothing of jobs have trees of their own: `herojobs.ourdb.OurDBError` and
@@ -111,6 +112,22 @@ class EmbeddedRedisError(HeroJobsError):
 
 class SettingsError(HeroJobsError):
     """A setting has a wrong name or value."""
+
+
+class RpcError(HeroJobsError):
+    """An error in a JSON-RPC answer: what a method raises to give it, and what a caller gets.
+
+    Attributes:
+        code: what sort of error; the standard's and our own stand in `herojobs.jsonrpc.codes`.
+        message: one sentence for people.
+        data: more for programs, an object where we are the ones who answer; None if there is nothing more.
+    """
+
+    def __init__(self, code: int, message: str, data: object = None) -> None:
+        self.code = code
+        self.message = message
+        self.data = data
+        super().__init__(f"{code} {message}")
 
 
 class WorkerError(HeroJobsError):

@@ -1,0 +1,116 @@
+"""The dispatcher: a message's bytes in, the answer's bytes out."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+from herojobs.errors import RpcError
+from herojobs.jsonrpc.codes import Code
+from herojobs.jsonrpc.messages import MAX_BATCH, Request, encode_batch, encode_error, encode_result, read_requests
+from herojobs.jsonrpc.methods import Method, Methods
+
+log = logging.getLogger("herojobs.jsonrpc")
+
+C = TypeVar("C")
+
+
+class Dispatcher(Generic[C]):
+    """Answers messages by calling methods. `C` is the context that a call carries: who calls, over which connection.
+
+    Args:
+        methods: what can be called.
+        check: called before each call with the method, the context and the arguments by name; raises to refuse, and
+            may change the arguments. The one place that decides access.
+        translate: makes an `RpcError` of what a method raised, None if it knows nothing of it: then the caller hears
+            of an internal error, with a number under which the log has the traceback.
+        noted: called after each call with the method, the context, the arguments and the error, None if it went well.
+        max_batch: most entries of a batch.
+    """
+
+    def __init__(
+        self,
+        methods: Methods,
+        *,
+        check: Callable[[Method, C, dict[str, Any]], None] = lambda method, context, arguments: None,
+        translate: Callable[[Exception], RpcError | None] = lambda error: None,
+        noted: Callable[[Method, C, dict[str, Any], RpcError | None], None] | None = None,
+        max_batch: int = MAX_BATCH,
+    ) -> None:
+        self.methods = methods
+        self._check = check
+        self._translate = translate
+        self._noted = noted
+        self._max_batch = max_batch
+
+    async def answer(self, data: bytes, context: C, admit: Callable[[int], None] = lambda number: None) -> bytes | None:
+        """Return the answer to a message, None if there is none: it holds notifications alone.
+
+        Entries of a batch run concurrently; their answers stand in the order of the calls.
+
+        Args:
+            data: the message.
+            context: what its calls carry.
+            admit: called with the number of calls before any of them runs; raises `RpcError` to refuse all.
+        """
+        try:
+            requests, is_batch = read_requests(data, self._max_batch)
+            admit(len(requests))
+        except RpcError as e:
+            return encode_error(None, e)
+        if not is_batch:
+            return await self._one(requests[0], context)
+        answers = await asyncio.gather(*(self._one(request, context) for request in requests))
+        told = [answer for answer in answers if answer is not None]
+        return encode_batch(told) if told else None
+
+    async def _one(self, request: Request | RpcError, context: C) -> bytes | None:
+        if isinstance(request, RpcError):
+            return encode_error(None, request)
+        try:
+            result = await self.call(request, context)
+            return None if request.id is None else encode_result(request.id, result)
+        except RpcError as e:
+            error = e
+        except Exception as e:  # a result that can't be written as JSON
+            error = _internal(request.method, e)
+        return None if request.id is None else encode_error(request.id, error)
+
+    async def call(self, request: Request, context: C) -> Any:
+        """Run one call and return its result.
+
+        Raises:
+            RpcError: whatever went wrong.
+        """
+        method = self.methods.find(request.method)
+        arguments = method.bind(request.params)
+        error: RpcError | None = None
+        try:
+            self._check(method, context, arguments)
+            result = method.function(context, **arguments) if method.takes_context else method.function(**arguments)
+            if inspect.isawaitable(result):
+                result = await _awaited(result)
+            return result
+        except RpcError as e:
+            error = e
+            raise
+        except Exception as e:
+            error = self._translate(e) or _internal(request.method, e)
+            raise error from None
+        finally:
+            if self._noted is not None:
+                self._noted(method, context, arguments, error)
+
+
+async def _awaited(result: Awaitable[Any]) -> Any:
+    return await result
+
+
+def _internal(method: str, error: Exception) -> RpcError:
+    number = secrets.token_hex(4)
+    log.error("%s: internal error %s", method, number, exc_info=error)
+    return RpcError(Code.INTERNAL_ERROR, "Internal error", {"id": number, "hint": "the server's log has it by this id"})
