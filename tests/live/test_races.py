@@ -94,7 +94,7 @@ def test_one_end_is_accepted_and_nothing_is_lost_or_doubled(
 def test_a_wipe_at_any_moment_ends_in_one_accepted_end(redis: Driver[BlockingRedis]) -> None:
     restoring: list[Step] = [
         ("claim", calls.claim(Q, 1, LEASE, "a", now=T0)),
-        ("restore", calls.restore(Q, LEASE, [(1, "a", NEW, 1)], now=T0)),
+        ("restore", calls.restore(Q, LEASE, [(1, "a", NEW, 1, True)], now=T0)),
         ("finish", calls.finish(Q, [(1, "a", done("a"), "done")], 100, now=T0)),
     ]
     other: list[Step] = [

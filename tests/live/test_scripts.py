@@ -89,11 +89,24 @@ def test_a_lease_that_ran_out_brings_the_job_back_first(redis: Redis) -> None:
     submit(redis, 1, 2)
     assert claim(redis, 1) == [1]
     submit(redis, 3)
+    redis.run(calls.start(Q, "a", [(1, job(1))]))
     answer = redis.run(calls.claim(Q, 1, LEASE, "b", now=T0 + LEASE + 1))
     assert [(each.number, each.at) for each in answer.jobs] == [(1, 2)]
     assert not finish(redis, 1, "a"), "the late one is refused"
     assert field(redis, 1, "job") == job(1)
     assert finish(redis, 1, "b")
+
+
+def test_only_what_was_begun_is_charged_with_a_lost_lease(redis: Redis) -> None:
+    submit(redis, 1, 2)
+    now, charged = T0, []
+    for round_ in range(12):
+        answer = redis.run(calls.claim(Q, 2, LEASE, f"t{round_}", now=now))
+        charged.append({each.number: each.at for each in answer.jobs})
+        redis.run(calls.start(Q, f"t{round_}", [(1, job(1))], now=now))
+        now += LEASE + 1
+    assert [each[1] for each in charged] == list(range(1, 13))
+    assert [each[2] for each in charged] == [1] * 10 + [2] * 2, "one in ten: it might be what ends its WatchDogs"
 
 
 def test_a_late_extension_takes_up_its_lease_unless_another_has_it(redis: Redis) -> None:
@@ -257,7 +270,7 @@ def test_restore_after_a_wipe(redis: Redis) -> None:
     requeue(redis, (2, 0, 0), (3, 0, 0), (4, 0, 0))  # reconciliation was faster
     assert claim(redis, 1, "b") == [2]
     redis.run(calls.cancel(Q, 4, b"{}", 10))
-    entries = [(id, "a", job(id), 1) for id in (1, 2, 3, 4)]
+    entries = [(id, "a", job(id), 1, True) for id in (1, 2, 3, 4)]
     assert redis.run(calls.restore(Q, LEASE, entries, now=T0)) == [True, False, True, False]
     assert redis.run(calls.restore(Q, LEASE, entries, now=T0)) == [True, False, True, False], "repeated"
     assert redis.run(calls.counts(Q)) == (0, 0, 0, 3)

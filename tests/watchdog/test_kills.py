@@ -13,8 +13,9 @@ from typing import Any
 
 import psutil
 import pytest
+import redis as redis_py
 
-from herojobs import HeroJobs
+from herojobs import HeroJobs, Job
 
 
 def until(condition: Callable[[], Any], seconds: float = 10) -> Any:
@@ -64,6 +65,13 @@ def spawn(given: dict[str, Any]) -> Iterator[Callable[..., subprocess.Popen[str]
         process.stdout.close()
 
 
+@pytest.fixture
+def noted(redis_url: str) -> Iterator[Callable[[Job], None]]:
+    """Wait until Redis knows that a worker has begun a job, which its WatchDog tells it in its next batch."""
+    with redis_py.Redis.from_url(redis_url) as plain:
+        yield lambda job: until(lambda: plain.hget(f"herojobs:default:default:{job.job_id}", "st") == b"active")
+
+
 @pytest.mark.parametrize("script", ["!!bad.family file:'{}'", "!!bad.c_call"])
 def test_all_processes_of_a_killed_watchdog_end(
     hero: HeroJobs, spawn: Callable[..., Any], tmp_path: Path, script: str
@@ -85,12 +93,12 @@ def test_all_processes_of_a_killed_watchdog_end(
 
 
 def test_another_watchdog_takes_over_what_a_killed_one_had(
-    hero: HeroJobs, spawn: Callable[..., Any], tmp_path: Path
+    hero: HeroJobs, spawn: Callable[..., Any], noted: Callable[[Job], None], tmp_path: Path
 ) -> None:
     first = spawn()
     script = f"!!good.mark file:'{tmp_path}/marks' seconds:1"
     jobs = [hero.submit(script) for _ in range(3)]
-    until(lambda: (tmp_path / "marks").exists())
+    noted(jobs[0])
     first.kill()
     spawn()
     for job in jobs:
@@ -99,12 +107,34 @@ def test_another_watchdog_takes_over_what_a_killed_one_had(
     assert hero.get(jobs[0]).attempts == 2
 
 
+def test_jobs_sent_ahead_are_not_charged_with_the_death_of_their_watchdogs(
+    hero: HeroJobs, spawn: Callable[..., Any], noted: Callable[[Job], None]
+) -> None:
+    dog = spawn()
+    for _ in range(30):  # so that jobs are sent ahead
+        hero.wait(hero.submit("!!core.echo"), 10)
+    running = hero.submit("!!fake.spin seconds:30", max_attempts=9)
+    behind = [hero.submit("!!core.echo", max_attempts=1) for _ in range(3)]
+    until(lambda: hero.get(behind[-1]).status == "active")
+    for attempt in (1, 2, 3):
+        until(lambda attempt=attempt: hero.get(running).attempts == attempt)
+        noted(running)
+        dog.kill()
+        dog.wait()
+        dog = spawn()
+    until(lambda: hero.get(running).attempts == 4)
+    hero.cancel(running)
+    for job in behind:
+        done = hero.wait(job, 15)
+        assert (done.status, done.attempts) == ("done", 1)
+
+
 def test_a_watchdog_stopped_past_its_lease_cannot_write_an_end(
-    hero: HeroJobs, spawn: Callable[..., Any], tmp_path: Path
+    hero: HeroJobs, spawn: Callable[..., Any], noted: Callable[[Job], None], tmp_path: Path
 ) -> None:
     paused = spawn()
     job = hero.submit(f"!!good.mark file:'{tmp_path}/marks' seconds:0.7")
-    until(lambda: (tmp_path / "marks").exists())
+    noted(job)
     paused.send_signal(signal.SIGSTOP)
     spawn()
     done = hero.wait(job, 10)

@@ -180,7 +180,7 @@ def test_a_late_extension_and_restoration_are_refused(hero: HeroJobs, dogs: tupl
     (run,) = b.claim()()
     (answer,) = a.tell([extend(Q, 1000, [(1, late.token)])])
     assert answer.lost == [1]
-    entry = (1, late.token, for_redis(late.job, 1, late.data), 1)
+    entry = (1, late.token, for_redis(late.job, 1, late.data), 1, True)
     assert a.tell([restore(Q, 1000, [entry])]) == [[False]]
     assert b.end(run, Done("x"))() == [[True]]
 
@@ -197,6 +197,20 @@ def test_a_job_whose_watchdogs_vanish_is_lost_after_its_attempts(hero: HeroJobs,
     assert lost.error == "lost: 2 attempts began and none reported its end"
     assert states(hero, job) == ["new", "active", "active", "error"]
     assert places(hero) == (0, 0, 0)
+
+
+def test_watchdogs_that_vanish_cost_a_job_nothing_that_no_worker_began(hero: HeroJobs, dogs: tuple[Dog, Dog]) -> None:
+    a, b = dogs
+    job = submit(hero, max_attempts=1)
+    for dog in (a, b, a, b):
+        token, call = dog.life.claim(Q, 10)
+        claimed = run_sync(dog.redis.run(call)).jobs
+        runs, calls = run_sync(dog.life.accept(Q, token, claimed))
+        assert (len(runs), calls, runs[0].job.attempts) == (1, [], 1)
+        expire(dog)
+    (run,) = a.claim()()
+    a.end(run, Done("x"))()
+    assert (hero.get(job).status, hero.get(job).attempts) == ("done", 1)
 
 
 @pytest.mark.parametrize("told", [False, True])

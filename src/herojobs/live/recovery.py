@@ -51,22 +51,22 @@ def _requeued(reply: Any) -> Requeued:
 
 
 def restore(
-    queue: Queue, lease_ms: int, jobs: Iterable[tuple[JobKey, str, bytes, int]], *, now: int = 0
+    queue: Queue, lease_ms: int, jobs: Iterable[tuple[JobKey, str, bytes, int, bool]], *, now: int = 0
 ) -> Call[list[bool]]:
     """Put hash and lease of running jobs back after Redis was wiped.
 
     Args:
         queue: their queue.
         lease_ms: how long the leases last from now.
-        jobs: (id, token, JSON, attempts) of each.
+        jobs: (id, token, JSON, attempts, whether a worker has begun it) of each.
         now: unix milliseconds, 0 for the server's clock.
 
     Returns:
         for each job whether its token holds it; if not, another claimed it meanwhile, or it is over.
     """
     args: list[str | bytes | int] = [now, lease_ms]
-    for id, token, job, at in jobs:
-        args += (id, proven(token), job, sum_of(job), at)
+    for id, token, job, at, begun in jobs:
+        args += (id, proven(token), job, sum_of(job), at, "active" if begun else "new")
     return Call("restore", queue, args, flags)
 
 

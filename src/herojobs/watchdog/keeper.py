@@ -65,7 +65,8 @@ class Leases:
             lost = [held[key] for key in answer.lost]
             if missing:  # Redis was wiped
                 entries = [
-                    (run.id, run.token, for_redis(run.job, run.id, run.data), run.job.attempts) for run in missing
+                    (run.id, run.token, for_redis(run.job, run.id, run.data), run.job.attempts, run.told)
+                    for run in missing
                 ]
                 restored = await self._redis.run(restore(queue, self._lease_ms, entries))
                 lost += [run for run, back in zip(missing, restored, strict=True) if not back]

@@ -115,6 +115,7 @@ class Reconciler:
                 continue
             if job.status == JobStatus.ACTIVE:
                 job.status = JobStatus.NEW.value
+                job.attempts -= 1  # whether a worker had begun it only Redis knew
                 data = jobs.encode(job)
                 if self._store.put_many(queue, [Put(number, data, position)])[0] is None:
                     continue

@@ -7,6 +7,19 @@
 -- Taking an id is the first write, and one that a server at its maxmemory allows: then the rest is allowed too.
 local room, ends, token = tonumber(ARGV[2]), now + ARGV[3], ARGV[4]
 
+-- A WatchDog that vanished costs its jobs an attempt only where a worker had begun them, which `start` has noted in
+-- `st`. What it had merely claimed keeps its attempts, but for one in ten such claims (`ub`): a job that ends its
+-- WatchDog before the note is out must not do so for ever.
+local function spare_unbegun(ids)
+  for _, id in ipairs(ids) do
+    local key = jobs .. id
+    local old = redis.pcall('HMGET', key, 'st', 'at')
+    if not old.err and old[1] == 'new' and old[2] and call('HINCRBY', key, 'ub', 1) % 10 ~= 0 then
+      call('HSET', key, 'at', math.max(0, old[2] - 1))
+    end
+  end
+end
+
 local function sweep(set, event)
   local first = call('ZRANGE', set, 0, 0, 'WITHSCORES')
   if not first[1] or tonumber(first[2]) > now then return tonumber(first[2]) end
@@ -14,6 +27,7 @@ local function sweep(set, event)
   each('ZREM', set, ids)
   to_head(ids)
   if event then
+    spare_unbegun(ids)
     for _, id in ipairs(ids) do tell(event, id) end
   end
   return tonumber(call('ZRANGE', set, 0, 0, 'WITHSCORES')[2])
@@ -63,7 +77,7 @@ if #ids > 0 then
     else
       seen[id] = true
       job[4] = (tonumber(job[4]) or 0) + 1
-      call('HSET', key, 'lt', token, 'at', job[4])
+      call('HSET', key, 'lt', token, 'at', job[4], 'st', 'new')
       leases[#leases + 1] = ends
       leases[#leases + 1] = id
       job[8] = id
