@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import typer
 
-from herojobs.settings import PREFIX, Settings, meanings
+from herojobs.settings import PREFIX, Service, Settings, default_of, meanings
 
 DOCS = Path(__file__).parent
 
@@ -25,7 +25,7 @@ def settings_page() -> str:
         "",
     ]
     for field in msgspec.structs.fields(Settings):
-        default = field.default
+        default = default_of(field)
         shown = (
             "empty" if default in ("", (), {}) else f"`{str(default).lower() if default in (True, False) else default}`"
         )
@@ -39,7 +39,13 @@ def settings_page() -> str:
             f"Default: {shown}. Variable: `{PREFIX}{field.name.upper()}`.",
             "",
         ]
-    return "\n".join(lines)
+    lines += ["## Tables of services", "", "Fields of a table `[services.NAME]`, see [OpenRPC](openrpc.md).", ""]
+    lines += ["| field | meaning | default |", "|---|---|---|"]
+    told = meanings(Service)
+    for field in msgspec.structs.fields(Service):
+        shown = "must be given" if field.required else f"`{msgspec.json.encode(default_of(field)).decode()}`"
+        lines.append(f"| `{field.name}` | {told[field.name]} | {shown} |")
+    return "\n".join([*lines, ""])
 
 
 def cli_page() -> str:

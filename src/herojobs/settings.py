@@ -12,7 +12,8 @@ import tomllib
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +22,74 @@ from herojobs.errors import SettingsError, did_you_mean
 from herojobs.job import DEFAULT_MAX_PARAMS
 
 PREFIX = "HEROJOBS_"
+
+SERVICE_SCHEMES = ("http", "https", "ws", "wss", "unix", "unix+line")
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A service that jobs of kind `openrpc` may call: a table `[services.NAME]`."""
+
+    url: str
+    """Where it listens: http, https, ws or wss; `unix:/path` for HTTP over a Unix socket, `unix+line:/path` for
+    JSON messages that end with a line feed each."""
+
+    document: str = "discover"
+    """Its OpenRPC document: `discover` asks the service by rpc.discover; else a path (from the home folder) or a
+    URL; `none`: there is none, so calls go out unchecked."""
+
+    headers: dict[str, str] = {}
+    """Headers of each request. A value `env:NAME` is read from the worker's environment, and masked in logs."""
+
+    timeout: Annotated[float, Meta(gt=0, le=86_400)] = 30.0
+    """Seconds that one attempt may take; the job's own timeout counts besides."""
+
+    retries: Annotated[int, Meta(ge=0, le=20)] = 2
+    """Further attempts after one that failed, if a second one can do no harm: nothing was sent, or the method is
+    idempotent."""
+
+    idempotent: tuple[str, ...] = ()
+    """Patterns of methods that may be sent twice. A method that isn't, and is listed here, runs twice after a
+    timeout. Methods with `x-idempotent: true` in the document are so too."""
+
+    methods: tuple[str, ...] = ("*",)
+    """Patterns of the methods that jobs may call."""
+
+    circles: tuple[str, ...] = ("*",)
+    """Circles whose jobs may call it; `*` is all."""
+
+    concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 50
+    """Requests that one worker process has under way at once; further ones wait."""
+
+    max_response: Annotated[int, Meta(ge=100, le=1 << 30)] = 8 * 1024 * 1024
+    """Longest answer, in bytes after decompression. A longer one is given up while it is read."""
+
+    strict: bool = False
+    """Whether a result that doesn't fit the document is an error; else it is a warning in the job's log."""
+
+    redact: tuple[str, ...] = ()
+    """Members of params whose values are masked in logs and errors."""
+
+    def __post_init__(self) -> None:
+        check_service_url(self.url)
+
+
+def check_service_url(url: str) -> None:
+    """Raise ValueError, saying why, if no service can be at a URL."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as e:
+        raise ValueError(f"{url!r} is no URL: {e}") from None
+    if parts.scheme not in SERVICE_SCHEMES:
+        right = did_you_mean(parts.scheme, SERVICE_SCHEMES) if parts.scheme else "write https://host/path"
+        raise ValueError(f"{url!r}: no such scheme; {right}")
+    if parts.scheme.startswith("unix"):
+        if parts.netloc or not parts.path.startswith("/"):
+            raise ValueError(f"{url!r}: write {parts.scheme}:/path/of/the/socket")
+    elif not host:
+        raise ValueError(f"{url!r} names no host; write {parts.scheme}://host/path")
+    elif parts.username is not None or parts.password is not None:
+        raise ValueError(f"the URL of host {host!r} holds a user or password; put them into a header, as env:NAME")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,6 +154,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     rhai_env: tuple[str, ...] = ()
     """Environment variables that a Rhai script's `env(name)` may read."""
+
+    services: dict[str, Service] = {}
+    """Services that jobs of kind openrpc may call, by name: tables `[services.NAME]`, see below. Administrators can
+    add others at run time: `herojobs service add`."""
+
+    openrpc_methods: tuple[str, ...] = ()
+    """Modules with Python methods for jobs of kind openrpc, as importable names. A name that doesn't import ends
+    these jobs with an error."""
+
+    openrpc_allow_urls: tuple[str, ...] = ()
+    """Patterns of URLs that jobs may call besides services, like `https://*.example.com/rpc/*`. Private and local
+    addresses only where the address itself stands in a pattern. Empty: none."""
 
     lease: Annotated[float, Meta(ge=1, le=3600)] = 15.0
     """Seconds after which a job whose WatchDog has vanished is taken over by another. Too short: a
@@ -161,15 +242,52 @@ def load(environ: Mapping[str, str] | None = None, base: Settings | None = None,
     for name, (value, source) in values.items():
         if name not in fields:
             raise SettingsError(f"{source or name}: no such setting; {did_you_mean(name, fields)}")
-        try:
-            checked[name] = msgspec.convert(value, fields[name].type, strict=False)
-        except msgspec.ValidationError as e:
-            choices = get_args(fields[name].type) if "enum" in str(e) else ()
-            right = f"; {did_you_mean(str(value), choices)}" if choices else ""
-            raise SettingsError(f"{source or name} {value!r}: {e}{right}") from None
+        checked[name] = converted(value, fields[name].type, source or name)
     if "home" in given:
         checked["home"] = Path(given["home"]).expanduser().absolute()
     return msgspec.structs.replace(base, **checked)
+
+
+def converted(value: Any, wanted: Any, place: str) -> Any:
+    """Return a setting's value as its type wants it; tables are looked into, so that errors name the very field.
+
+    Args:
+        value: as it was given, a TOML or JSON value.
+        wanted: the type.
+        place: where the setting stands, for errors.
+
+    Raises:
+        SettingsError: it doesn't fit.
+    """
+    if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
+        return _table(value, wanted, place)
+    if get_origin(wanted) is dict and isinstance(value, dict):
+        return {name: converted(each, get_args(wanted)[1], f"{place}.{name}") for name, each in value.items()}
+    try:
+        return msgspec.convert(value, wanted, strict=False)
+    except msgspec.ValidationError as e:
+        choices = get_args(wanted) if "enum" in str(e) else ()
+        right = f"; {did_you_mean(str(value), choices)}" if choices else ""
+        raise SettingsError(f"{place} {value!r}: {e}{right}") from None
+
+
+def _table(value: Any, wanted: type[msgspec.Struct], place: str) -> msgspec.Struct:
+    if isinstance(value, wanted):
+        return value
+    if not isinstance(value, dict):
+        raise SettingsError(f"{place} {value!r}: not a table")
+    fields = {field.name: field for field in msgspec.structs.fields(wanted)}
+    for name in value:
+        if name not in fields:
+            raise SettingsError(f"{place}.{name}: no such setting; {did_you_mean(name, fields)}")
+    for name, field in fields.items():
+        if field.required and name not in value:
+            raise SettingsError(f"{place} needs {name!r}")
+    given = {name: converted(each, fields[name].type, f"{place}.{name}") for name, each in value.items()}
+    try:
+        return wanted(**given)
+    except ValueError as e:
+        raise SettingsError(f"{place}: {e}") from None
 
 
 def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
@@ -190,9 +308,10 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
         if not variable.startswith(PREFIX) or name == "home" or name not in fields:
             continue  # other programs' variables may share the prefix
         value: Any = text
-        if isinstance(fields[name].default, tuple):
+        default = default_of(fields[name])
+        if isinstance(default, tuple):
             value = [part.strip() for part in text.split(",") if part.strip()]
-        elif isinstance(fields[name].default, dict):
+        elif isinstance(default, dict):
             try:
                 value = msgspec.json.decode(text)
             except msgspec.DecodeError:
@@ -201,10 +320,16 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
     return found
 
 
-def meanings() -> dict[str, str]:
-    """Return what each setting means: the texts below the fields, from this module's source."""
+def default_of(field: msgspec.structs.FieldInfo) -> Any:
+    """Return a field's default; of tables and lists msgspec keeps only what makes them."""
+    factory = field.default_factory
+    return field.default if factory is msgspec.NODEFAULT else factory()
+
+
+def meanings(table: type[msgspec.Struct] = Settings) -> dict[str, str]:
+    """Return what each setting of a table means: the texts below the fields, from this module's source."""
     source = ast.parse(Path(__file__).read_text("utf-8"))
-    body = next(node for node in source.body if isinstance(node, ast.ClassDef) and node.name == "Settings").body
+    body = next(node for node in source.body if isinstance(node, ast.ClassDef) and node.name == table.__name__).body
     found = {}
     for field, text in pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
