@@ -1,7 +1,7 @@
 """What a store of jobs is: the contract that OurDB's store keeps today and another database's can keep.
 
 A history store (`Store`) holds every version of every job; an index (`Index`) answers questions over many jobs. The
-tests in tests/store/conformance.py are the contract's other half: a new store passes them all.
+tests in tests/store/test_conformance.py are the contract's other half: a new store passes them all.
 """
 
 from __future__ import annotations
@@ -71,8 +71,9 @@ class Store(Protocol):
     """The durable history of jobs. Safe for any number of threads and processes at once.
 
     Every method is synchronous and quick: what isn't (`Index`) is told apart. `lock_timeout` is in seconds: how long to
-    wait for another process that is writing; 0 tries once, None waits as long as it takes. What is past raises
-    `herojobs.ourdb.DatabaseLocked`.
+    wait for another process that is writing; 0 tries once, None is the store's own limit, 30 s. What is past raises
+    `herojobs.ourdb.DatabaseLocked`. Other errors of the store, such as a full disk, are `herojobs.ourdb.OurDBError`s,
+    and nothing was written then.
     """
 
     def add_many(self, queue: Queue, jobs: Sequence[Job], lock_timeout: float | None = None) -> list[bytes]:
@@ -89,6 +90,9 @@ class Store(Protocol):
 
         A version isn't accepted when `after` isn't the newest one any more, or when the job was deleted. Of several
         puts after the same version one is accepted, whoever makes them.
+
+        Raises:
+            ParamsTooLarge: the store can't hold a version of that size; nothing was written.
         """
         ...
 
@@ -98,11 +102,17 @@ class Store(Protocol):
         Raises:
             JobConflict: there is, or was, a job with this id.
             InvalidJob, ParamsTooLarge: as `add_many`.
+            herojobs.ourdb.NotFound: no job can have this id.
         """
         ...
 
     def get(self, queue: Queue, id: int) -> Job:
-        """Return a job as it is now. Raises JobNotFound."""
+        """Return a job as it is now.
+
+        Raises:
+            JobNotFound: there is none.
+            InvalidJob: another program has written something there that is no job.
+        """
         ...
 
     def get_many(self, queue: Queue, ids: Sequence[int]) -> list[Job | None]:
@@ -110,7 +120,7 @@ class Store(Protocol):
         ...
 
     def tip(self, queue: Queue, id: int) -> tuple[Job, Position]:
-        """Return a job as it is now and where this version lies, for `Put.after`. Raises JobNotFound."""
+        """Return a job as it is now and where this version lies, for `Put.after`. Raises as `get`."""
         ...
 
     def tips(self, queue: Queue, ids: Sequence[int]) -> list[Tip | None]:
@@ -118,7 +128,7 @@ class Store(Protocol):
         ...
 
     def history(self, queue: Queue, id: int) -> list[Job]:
-        """Return the versions of a job that are kept, the oldest first. Raises JobNotFound."""
+        """Return the versions of a job that are kept and can be read, the oldest first. Raises JobNotFound."""
         ...
 
     def delete(self, queue: Queue, ids: Iterable[int]) -> list[int]:

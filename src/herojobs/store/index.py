@@ -1,39 +1,50 @@
 """A derived index over the history of all jobs, in SQLite: listing, searching, and which jobs are open.
 
 It is brought up to date from the append-only files when it is asked, never while jobs run through, and may be deleted
-at any time. It keeps columns, not jobs: those are read from the store, so there is no second truth. Session keys are
-never in it.
+at any time. It keeps columns, not jobs: those are read from the store and looked at again, so there is no second truth.
+Session keys are never in it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
 
 from herojobs.errors import InvalidJob, did_you_mean
 from herojobs.job import Job, JobStatus
 from herojobs.names import Queue, fixed_name
-from herojobs.ourdb import after
+from herojobs.store import search
 from herojobs.store.base import Found, Progress
-from herojobs.store.jobs import JobStore, read
+from herojobs.store.catchup import Jobs, Mark, Part, Words, follow, marks
+from herojobs.store.jobs import JobStore
+from herojobs.store.sqlite import FileChanged, IndexFile, is_damage, statement
 
-VERSION = 1
-"""Of the schema; an index of another version is made anew."""
-BATCH = 5_000
-"""Versions a transaction."""
 MAX_LIMIT = 1000
-BUSY = 30.0
-"""Seconds to wait for another process that brings the index up to date."""
+ATTEMPTS = 3
+"""How often a question is asked again when the file was damaged, or thrown away meanwhile."""
 
 _STATUSES = tuple(status.value for status in JobStatus)
+_find = statement("find")
+_open_ids = statement("open_ids")
+_counts = statement("counts")
+
+T = TypeVar("T")
+
+
+class _Row(NamedTuple):
+    key: int
+    created: int
+    circle: str
+    topic: str
 
 
 class JobIndex:
-    """The index; see `herojobs.store.base.Index` for the contract of each method. Safe for threads.
+    """The index; see `herojobs.store.base.Index` for the contract of each method. Safe for threads and processes.
 
     Args:
         store: what it is derived from.
@@ -41,9 +52,9 @@ class JobIndex:
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
-        self._path = store.index_path
-        self._db: sqlite3.Connection | None = None
-        self._lock = threading.RLock()
+        self._reader = IndexFile(store.index_path)
+        self._writer = IndexFile(store.index_path)
+        self._turn = threading.Lock()
 
     def catch_up(
         self,
@@ -51,26 +62,25 @@ class JobIndex:
         progress: Callable[[Progress], None] | None = None,
         *,
         text: bool = False,
-    ) -> None:
-        """Bring the index up to date with some queues.
+        wait: float = 2.0,
+    ) -> bool:
+        """Bring the index up to date; return False if another process was still at it after `wait` seconds.
 
         Args:
             queues: which; all if not given.
             progress: called after each batch.
             text: also what `find(text=...)` needs.
+            wait: seconds to wait for another process or thread that is catching up.
         """
-        wanted = self._store.queues() if queues is None else list(queues)
-        total = 0
-        with self._lock:
-            for done, queue in enumerate(wanted):
-                steps = [self._catch_up(queue, "position", "generation", self._write_jobs)]
-                if text:
-                    steps.append(self._catch_up(queue, "text_position", "text_generation", self._write_words))
-                for step in steps:
-                    for count in step:
-                        total += count
-                        if progress is not None:
-                            progress(Progress(queue, total, done, len(wanted)))
+        known = self._store.queues()
+        wanted = known if queues is None else sorted(set(queues) & set(known))
+        deadline = time.monotonic() + wait
+        if not self._turn.acquire(timeout=wait):
+            return False
+        try:
+            return self._guarded(self._writer, lambda: self._catch_up(wanted, queues is None, progress, text, deadline))
+        finally:
+            self._turn.release()
 
     def find(
         self,
@@ -84,6 +94,7 @@ class JobIndex:
         since: int | None = None,
         until: int | None = None,
         text: str | None = None,
+        session_key: str | None = None,
         limit: int = 100,
         before: str | None = None,
         fresh: bool = True,
@@ -97,211 +108,200 @@ class JobIndex:
             raise InvalidJob("status", status, "no such status", did_you_mean(status, _STATUSES))
         if not 1 <= limit <= MAX_LIMIT:
             raise InvalidJob("limit", limit, "out of range", f"1 to {MAX_LIMIT}")
-        names = {"circle": circle and fixed_name(circle, "circle_id"), "topic": topic and fixed_name(topic, "topic")}
-        queues = [
-            q for q in self._store.queues() if all(not want or getattr(q, n) == want for n, want in names.items())
-        ]
-        with self._lock:
-            if fresh:
-                self.catch_up(queues, text=text is not None)
-            where = ["1"]
-            values: list[Any] = []
-            for condition, value in (
-                ("queue.circle = ?", names["circle"]),
-                ("queue.topic = ?", names["topic"]),
-                ("job.status = ?", status),
-                ("job.kind = ?", kind),
-                ("job.reason = ?", reason),
-                ("instr(job.tags, ?)", None if tag is None else f",{tag},"),
-                ("job.created >= ?", since),
-                ("job.created < ?", until),
-                ("job.key IN (SELECT rowid FROM words WHERE words MATCH ?)", None if text is None else _match(text)),
-            ):
-                if value is not None:
-                    where.append(condition)
-                    values.append(value)
-            if before is not None:
-                where.append("(job.created, job.key) < (?, ?)")
-                values += _cursor(before)
-            rows = (
-                self._open()
-                .execute(
-                    "SELECT job.key, queue.name, job.created FROM job JOIN queue ON queue.id = job.queue"  # noqa: S608
-                    f" WHERE {' AND '.join(where)} ORDER BY job.created DESC, job.key DESC LIMIT ?",
-                    [*values, limit],  # the conditions are ours, the values are bound
-                )
-                .fetchall()
+        cursor = None if before is None else _cursor(before)
+        wanted = None if text is None or not text.strip() else search.parse(text)
+        queues = self._queues(circle, topic)
+        equal = {"status": status, "kind": kind, "reason": reason}
+        conditions = [f"job.{name} = :{name}" for name, value in equal.items() if value is not None]
+        if status is not None and status != JobStatus.DONE:
+            conditions.append("job.status <> 'done'")  # what the smaller indexes are of
+        if circle is not None or topic is not None:
+            conditions.append("job.queue IN (SELECT value FROM json_each(:queues))")
+        if tag is not None:
+            conditions.append("job.key IN (SELECT key FROM tag WHERE tag = :tag)")
+        if since is not None:
+            conditions.append("job.created >= :since")
+        if until is not None:
+            conditions.append("job.created < :until")
+        if wanted is not None and wanted.match is not None:
+            conditions.append("job.key IN (SELECT rowid FROM words WHERE words MATCH :match)")
+        values = {
+            **{name: _bindable(value) for name, value in equal.items()},
+            "tag": _bindable(tag),
+            "since": since,
+            "until": until,
+            "match": wanted and wanted.match,
+        }
+
+        def fits(job: Job) -> bool:
+            return (
+                all(value is None or getattr(job, _FIELDS[name]) == value for name, value in equal.items())
+                and (tag is None or tag in job.tags)
+                and (session_key is None or job.session_key == session_key)
+                and (wanted is None or wanted.fits(job))
             )
-        found = self._read([(name, key & 0xFFFF_FFFF) for key, name, _ in rows])
-        cursor = f"{rows[-1][2]}.{rows[-1][0]}" if len(rows) == limit else None
-        return Found([job for job in found if job is not None], cursor)
+
+        def look() -> Found:
+            if fresh:
+                self.catch_up(queues, text=wanted is not None)
+            found: list[Job] = []
+            for row, job in self._pages(conditions, values, queues, limit, cursor):
+                if job is not None and fits(job):
+                    found.append(job)
+                    if len(found) == limit:
+                        return Found(found, f"{row.created}.{row.key}")
+            return Found(found, None)
+
+        return self._guarded(self._reader, look)
 
     def open_ids(self, queue: Queue, fresh: bool = True) -> list[int]:
         """Return the ids of the jobs that aren't over, ascending. One may have ended since: look before acting."""
-        with self._lock:
+
+        def look() -> list[int]:
             if fresh:
                 self.catch_up([queue])
-            rows = self._open().execute(
-                "SELECT key & 0xFFFFFFFF FROM job WHERE status IN ('new', 'active')"
-                " AND queue = (SELECT id FROM queue WHERE name = ?) ORDER BY key",
-                (queue.key,),
-            )
-            return [key for (key,) in rows]
+            return [id for (id,) in self._ask(_open_ids, queue._asdict())]
+
+        return self._guarded(self._reader, look)
 
     def counts(self, circle: str | None = None, topic: str | None = None, fresh: bool = True) -> dict[str, int]:
         """Return how many jobs there are by status; the four statuses are always there."""
-        with self._lock:
+        queues = self._queues(circle, topic)
+
+        def look() -> dict[str, int]:
             if fresh:
-                self.catch_up()
-            rows = self._open().execute(
-                "SELECT status, count(*) FROM job JOIN queue ON queue.id = job.queue"
-                " WHERE circle = ifnull(?, circle) AND topic = ifnull(?, topic) GROUP BY status",
-                (circle and fixed_name(circle, "circle_id"), topic and fixed_name(topic, "topic")),
-            )
-            return dict.fromkeys(_STATUSES, 0) | dict(rows)
+                self.catch_up(queues)
+            return dict(self._ask(_counts, {}, queues))
+
+        found = self._guarded(self._reader, look)
+        total = found.pop("*")
+        return dict.fromkeys(_STATUSES, 0) | found | {JobStatus.DONE.value: total - sum(found.values())}
 
     def close(self) -> None:
-        """Close the index."""
-        with self._lock:
-            if self._db is not None:
-                self._db.close()
-                self._db = None
+        """Close the index. It opens again when it is asked."""
+        self._reader.close()
+        self._writer.close()
 
     # inside
 
+    def _queues(self, circle: str | None, topic: str | None) -> list[Queue]:
+        wanted_circle = None if circle is None else fixed_name(circle, "circle_id")
+        wanted_topic = None if topic is None else fixed_name(topic, "topic")
+        return [
+            queue
+            for queue in self._store.queues()
+            if wanted_circle in (None, queue.circle) and wanted_topic in (None, queue.topic)
+        ]
+
+    def _pages(
+        self,
+        conditions: Sequence[str],
+        values: dict[str, Any],
+        queues: Sequence[Queue],
+        limit: int,
+        cursor: tuple[int, int] | None,
+    ) -> Iterator[tuple[_Row, Job | None]]:
+        """Yield what the index finds, with the job as it is now, None if it can't be read; a page at a time."""
+        while True:
+            paging = [] if cursor is None else ["(job.created, job.key) < (:created, :key)"]
+            query = _find.replace("{conditions}", " AND ".join([*conditions, *paging]) or "1")
+            created, key = cursor or (0, 0)
+            rows = [
+                _Row(*row)
+                for row in self._ask(query, {**values, "created": created, "key": key, "limit": limit}, queues)
+            ]
+            yield from zip(rows, self._read(rows), strict=True)
+            if len(rows) < limit:
+                return
+            cursor = rows[-1].created, rows[-1].key
+            limit = MAX_LIMIT  # much of what was found didn't fit
+
+    def _read(self, rows: Sequence[_Row]) -> list[Job | None]:
+        """Read jobs from the store, in order."""
+        by_queue: dict[Queue, list[int]] = {}
+        for row in rows:
+            by_queue.setdefault(Queue(row.circle, row.topic), []).append(row.key & 0xFFFF_FFFF)
+        jobs = {queue: iter(self._store.get_many(queue, ids)) for queue, ids in by_queue.items()}
+        return [next(jobs[Queue(row.circle, row.topic)]) for row in rows]
+
+    def _ask(self, query: str, values: dict[str, Any], queues: Sequence[Queue] | None = None) -> list[Any]:
+        """Return the rows of a query; `queues` become the numbers in its list :queues."""
+        with self._reader.connection() as db:
+            if queues is not None:
+                rows = db.execute("SELECT id, circle, topic FROM queue")
+                numbers = {Queue(circle, topic): id for id, circle, topic in rows}
+                known = [numbers[each] for each in queues if each in numbers]
+                values = {**values, "queues": msgspec.json.encode(known).decode()}
+            return db.execute(query, values).fetchall()
+
     def _catch_up(
         self,
-        queue: Queue,
-        position_column: str,
-        generation_column: str,
-        write: Callable[[int, dict[int, bytes | None], bool], None],
-    ) -> Iterator[int]:
-        """Take in a queue's versions since last time, a batch a transaction; only the newest of each job matters."""
-        generation = self._store.generation(queue)
-        while True:
-            db = self._open()
-            db.execute("BEGIN IMMEDIATE")  # one process takes in at a time
+        queues: Sequence[Queue],
+        all_of_them: bool,
+        progress: Callable[[Progress], None] | None,
+        text: bool,
+        deadline: float,
+    ) -> bool:
+        with (
+            self._writer.connection() as db,
+            self._writer.changing(max(0.0, deadline - time.monotonic())) as held,
+        ):
+            if not held:
+                return False
+
+            def connect() -> sqlite3.Connection:
+                self._writer.check()
+                return db
+
+            parts: list[Part] = [Jobs(), Words()] if text else [Jobs()]
+            known = {part.name: marks(connect(), part) for part in parts}
+            versions = 0
+            for done, queue in enumerate(queues):
+                for part in parts:
+                    mark = known[part.name].get(queue, Mark())
+                    for count in follow(self._store, connect, queue, part, mark):
+                        versions += count
+                        if progress is not None:
+                            progress(Progress(queue, versions, done, len(queues)))
+            if all_of_them:
+                _forget(connect(), set().union(*known.values()) - set(queues))
+            return True
+
+    def _guarded(self, file: IndexFile, action: Callable[[], T]) -> T:
+        """Do something with the index; if its file turns out to be damaged, make it anew and do it again."""
+        for _ in range(ATTEMPTS):
             try:
-                db.execute(
-                    "INSERT OR IGNORE INTO queue (name, circle, topic, generation) VALUES (?, ?, ?, ?)",
-                    (queue.key, queue.circle, queue.topic, generation),
-                )
-                number, known, position = db.execute(
-                    f"SELECT id, {generation_column}, {position_column} FROM queue WHERE name = ?",  # noqa: S608 - ours
-                    (queue.key,),
-                ).fetchone()
-                anew = known != generation  # compacted: positions mean nothing any more
-                newest: dict[int, bytes | None] = {}
-                count = 0
-                for version in self._store.scan(queue, 0 if anew else position):
-                    if version.id:
-                        newest[version.id] = None if version.deleted else version.data
-                    position = after(version)
-                    count += 1
-                    if count == BATCH:
-                        break
-                if count or anew:
-                    write(number, newest, anew)
-                    db.execute(
-                        f"UPDATE queue SET {generation_column} = ?, {position_column} = ? WHERE id = ?",  # noqa: S608
-                        (generation, position, number),  # the columns are ours
-                    )
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
-            yield count
-            if count < BATCH:
-                return
-
-    def _write_jobs(self, number: int, newest: dict[int, bytes | None], anew: bool) -> None:
-        db = self._open()
-        if anew:
-            db.execute("DELETE FROM job WHERE queue = ?", (number,))
-        rows, gone = [], []
-        for id, data in newest.items():
-            job = None if data is None else _readable(data)
-            if job is None:
-                gone.append((number << 32 | id,))
-            else:
-                tags = f",{','.join(job.tags)}," if job.tags else ""
-                created = job.created_ms or job.time_scheduled * 1000
-                rows.append((number << 32 | id, number, job.status, job.params_type, job.reason, created, tags))
-        db.executemany("INSERT OR REPLACE INTO job VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-        db.executemany("DELETE FROM job WHERE key = ?", gone)
-
-    def _write_words(self, number: int, newest: dict[int, bytes | None], anew: bool) -> None:
-        db = self._open()
-        if anew:
-            db.execute("DELETE FROM words WHERE rowid >> 32 = ?", (number,))
-        db.executemany("DELETE FROM words WHERE rowid = ?", [(number << 32 | id,) for id in newest])
-        rows = []
-        for id, data in newest.items():
-            job = None if data is None else _readable(data)
-            if job is not None:
-                rows.append((number << 32 | id, job.params, job.result, job.error))
-        db.executemany("INSERT INTO words (rowid, params, result, error) VALUES (?, ?, ?, ?)", rows)
-
-    def _read(self, names: Sequence[tuple[str, int]]) -> list[Job | None]:
-        """Read jobs from the store, in order; those that vanished meanwhile are None."""
-        by_queue: dict[str, list[int]] = {}
-        for name, id in names:
-            by_queue.setdefault(name, []).append(id)
-        jobs: dict[tuple[str, int], Job | None] = {}
-        for name, ids in by_queue.items():
-            queue = Queue.parse(name)
-            if queue is not None:
-                jobs |= zip([(name, id) for id in ids], self._store.get_many(queue, ids), strict=True)
-        return [jobs.get(name) for name in names]
-
-    def _open(self) -> sqlite3.Connection:
-        if self._db is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                self._db = self._connect()
+                return action()
+            except FileChanged:
+                continue
             except sqlite3.DatabaseError as e:
-                if isinstance(e, sqlite3.OperationalError) and "locked" in str(e):
+                if not is_damage(e):
                     raise
-                for ending in ("", "-wal", "-shm"):  # damaged or of another version: it is made anew
-                    with contextlib.suppress(FileNotFoundError):
-                        self._path.with_name(self._path.name + ending).unlink()
-                self._db = self._connect()
-        return self._db
-
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-        try:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version not in (0, VERSION):
-                raise sqlite3.DatabaseError(f"version {version}")
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = OFF")  # it can be made anew
-            if version == 0:
-                db.executescript(files("herojobs.store").joinpath("sql/schema.sql").read_text("utf-8"))
-                db.execute(f"PRAGMA user_version = {VERSION}")
-            db.execute("SELECT count(*) FROM queue").fetchone()
-        except BaseException:
-            db.close()
-            raise
-        return db
+                file.discard()
+        raise sqlite3.OperationalError(f"{self._store.index_path} was removed or damaged {ATTEMPTS} times just now")
 
 
-def _readable(data: bytes) -> Job | None:
-    try:
-        return read(data)
-    except InvalidJob:
-        return None
+_FIELDS = {"status": "status", "kind": "params_type", "reason": "reason"}
 
 
-def _match(text: str) -> str:
-    """Return a search that holds every word of a text, or its beginning; nothing in it is FTS syntax."""
-    words = [word.replace('"', "") for word in text.replace("\0", " ").split()]
-    return " ".join(f'"{word}"*' for word in words if word) or '""'
+def _forget(db: sqlite3.Connection, queues: Iterable[Queue]) -> None:
+    """Remove queues whose folder somebody has removed."""
+    for queue in queues:
+        (number,) = db.execute("SELECT id FROM queue WHERE circle = ? AND topic = ?", queue).fetchone()
+        bounds = number << 32, number << 32 | 0xFFFF_FFFF
+        db.execute("DELETE FROM job WHERE key BETWEEN ? AND ?", bounds)
+        db.execute("DELETE FROM tag WHERE key BETWEEN ? AND ?", bounds)
+        db.execute("DELETE FROM words WHERE rowid BETWEEN ? AND ?", bounds)
+        db.execute("DELETE FROM mark WHERE queue = ?", (number,))  # last: if we die before, it is done again
+
+
+def _bindable(text: str | None) -> str | None:
+    """Return a text that SQLite takes: half of a surrogate pair, which no stored job holds, becomes a question mark."""
+    return text and text.encode("utf-8", "replace").decode()
 
 
 def _cursor(text: str) -> tuple[int, int]:
     created, dot, key = text.partition(".")
-    if not (dot and created.isdigit() and key.isdigit()):
+    if not (dot and created.isascii() and created.isdigit() and key.isascii() and key.isdigit() and len(text) < 40):
         raise InvalidJob("before", text, "no cursor", "the `cursor` of the page before")
-    return int(created), int(key)
+    return min(int(created), 1 << 62), min(int(key), 1 << 62)

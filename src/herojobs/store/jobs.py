@@ -226,9 +226,11 @@ class JobStore:
             _ = db.generation
             return {id for id, location in zip(ids, db.table.get_many(ids), strict=True) if location}
 
-    def generation(self, queue: Queue) -> int:
-        """Return the generation that locations of `scan` belong to."""
-        return self.end(queue).generation
+    def places(self, queue: Queue) -> Iterator[tuple[int, int]]:
+        """Yield the id of every job of a queue, and the location of its newest version."""
+        with self._databases.use(queue) as db:
+            _ = db.generation
+            yield from db.table.items()
 
     def doubtful(self, queue: Queue) -> frozenset[int]:
         """Return ids that another program wrote, or may have deleted: they aren't queued unless somebody asks."""

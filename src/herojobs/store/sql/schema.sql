@@ -1,25 +1,42 @@
--- key = queue << 32 | the job's id; times are unix milliseconds; tags stand as ,one,two,
-CREATE TABLE IF NOT EXISTS queue (
+-- key = queue << 32 | the job's id; times are unix milliseconds.
+CREATE TABLE queue (
     id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
     circle TEXT NOT NULL,
     topic TEXT NOT NULL,
-    generation INTEGER NOT NULL,
-    position INTEGER NOT NULL DEFAULT 0,       -- location in OurDB up to which table job is right
-    text_generation INTEGER NOT NULL DEFAULT 0,
-    text_position INTEGER NOT NULL DEFAULT 0   -- the same of table words, which only text searches need
+    UNIQUE (circle, topic)
 );
 
-CREATE TABLE IF NOT EXISTS job (
+-- Up to which version of a queue a table is right.
+CREATE TABLE mark (
+    queue INTEGER NOT NULL,
+    part TEXT NOT NULL,             -- job or words
+    generation INTEGER NOT NULL,    -- of the database; a location means nothing in another one
+    location INTEGER NOT NULL,      -- behind the last version taken in
+    sweep INTEGER NOT NULL,         -- 1 = jobs that exist no more may be in the table
+    seen BLOB NOT NULL,             -- what the database's files looked like when all of it was taken in, else empty
+    PRIMARY KEY (queue, part)
+) WITHOUT ROWID;
+
+CREATE TABLE job (
     key INTEGER PRIMARY KEY,
     queue INTEGER NOT NULL,
+    created INTEGER NOT NULL,
     status TEXT NOT NULL,
     kind TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    created INTEGER NOT NULL,
-    tags TEXT NOT NULL
+    reason TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS job_by_time ON job (created);
-CREATE INDEX IF NOT EXISTS job_by_status ON job (queue, status);
+CREATE INDEX job_by_time ON job (created);
+CREATE INDEX job_of_queue ON job (queue, created);
+-- Most jobs are done, so what looks for others has indexes without these: small, and nothing to keep for most writes.
+CREATE INDEX job_not_done ON job (status, created) WHERE status <> 'done';
+CREATE INDEX job_of_queue_not_done ON job (queue, status, created) WHERE status <> 'done';
 
-CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (params, result, error);
+-- A tag that a job has lost may stay: what is found is looked at again.
+CREATE TABLE tag (
+    tag TEXT NOT NULL,
+    key INTEGER NOT NULL,
+    PRIMARY KEY (tag, key)
+) WITHOUT ROWID;
+CREATE INDEX tag_of_job ON tag (key);
+
+CREATE VIRTUAL TABLE words USING fts5 (params, result, error);
