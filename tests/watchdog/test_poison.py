@@ -128,3 +128,16 @@ def test_a_job_whose_key_becomes_no_hash_while_it_runs_ends_in_ourdb(hero: HeroJ
     plain.set(f"{KEY}1", "text")
     assert hero.wait(job, 10).status == "done"
     assert hero.wait(hero.submit("!!core.echo content:fine", circle_id="other"), 10).result == "fine"
+
+
+def test_what_is_claimed_along_with_a_refused_call_starts_at_once(hero: HeroJobs, start: Start, plain: Any) -> None:
+    """Long before a lease would bring it back: its claim was done in the exchange that was refused in part."""
+    running = hero.submit("!!fake.spin seconds:1", circle_id="busy")
+    fine = [hero.submit("!!core.echo", circle_id=circle) for circle in ("a", "b", "c") for _ in range(5)]
+    hero.submit("!!core.echo", circle_id="gocircle", topic="gotopic")
+    plain.delete("heroprio:gocircle:gotopic")
+    plain.set("heroprio:gocircle:gotopic", "text")
+    start(lease=60, workers=4)
+    for job in [running, *fine]:
+        done = hero.wait(job, 15)
+        assert (done.status, done.attempts) == ("done", 1)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from redis.connection import parse_url
 from redis.exceptions import NoScriptError, RedisError
 
-from herojobs.errors import SettingsError
+from herojobs.errors import RedisUnavailable, SettingsError
 from herojobs.live.call import Call, script
 from herojobs.live.keys import ALIVE, TOPICS, Keys
 from herojobs.live.trouble import TIMEOUT, refused, shown_address
@@ -122,6 +122,18 @@ class Redis(ABC):
         Raises:
             RedisUnavailable: Redis can't be reached, or refuses one of them; the others may have been done.
         """
+        results = await self.try_many(calls)
+        for result in results:
+            if isinstance(result, RedisUnavailable):
+                raise result
+        return results
+
+    async def try_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
+        """Run calls in one round trip, in their order; return their results, for a refused one the error as a value.
+
+        Raises:
+            RedisUnavailable: Redis can't be reached.
+        """
         if not calls:
             return []
         key = self.keys.queue
@@ -135,12 +147,12 @@ class Redis(ABC):
                 replies[i] = reply
         if self.keys.cluster:
             await self._note_topics(calls)
-        results = []
-        for call, reply in zip(calls, replies, strict=True):
-            if isinstance(reply, RedisError):
-                raise refused(self.address, f"`{call.script}` in {call.queue}", reply)
-            results.append(call.parse(reply))
-        return results
+        return [
+            refused(self.address, f"`{call.script}` in {call.queue}", reply)
+            if isinstance(reply, RedisError)
+            else call.parse(reply)
+            for call, reply in zip(calls, replies, strict=True)
+        ]
 
     async def command(self, *command: str | bytes | int) -> Any:
         """Send one plain command and return its reply.

@@ -1,7 +1,7 @@
 """Calls of all queues in one round trip, so that a queue in trouble stops itself alone.
 
-Redis refuses a call where a foreign program has put a key of another type in the place of one of ours, say. Such a
-queue's calls then go apart from the others', one by one and rarely, until they succeed.
+Redis refuses a call where a foreign program has put a key of another type in the place of one of ours, say. The calls of
+such a queue are then held, and sent rarely, until they succeed; what Redis said to the others counts.
 """
 
 from __future__ import annotations
@@ -43,31 +43,22 @@ class Apart:
         """Run calls; return their results in order, `HELD` for those that didn't go through.
 
         Raises:
-            RedisUnavailable: Redis can't be reached. If calls were refused, the others have been done.
+            RedisUnavailable: Redis can't be reached.
         """
         now = time.monotonic()
-        together = [place for place, call in enumerate(calls) if call.queue not in self._next_try]
-        alone = [place for place, call in enumerate(calls) if self._next_try.get(call.queue, now + 1) <= now]
+        sent = [place for place, call in enumerate(calls) if self._next_try.get(call.queue, now) <= now]
         replies: list[Any] = [HELD] * len(calls)
-        try:
-            answers = await self._redis.run_many([calls[place] for place in together])
-            for place, answer in zip(together, answers, strict=True):
-                replies[place] = answer
-        except RedisUnavailable:
-            await self._redis.command("PING")  # raises if it is away; it isn't, so it has refused one of them
-            alone = together + alone
         refused: set[Queue] = set()
-        for place in alone:
+        for place, answer in zip(sent, await self._redis.try_many([calls[place] for place in sent]), strict=True):
+            if not isinstance(answer, RedisUnavailable):
+                replies[place] = answer
+                continue
             queue = calls[place].queue
-            try:
-                replies[place] = await self._redis.run(calls[place])
-            except RedisUnavailable as e:
-                await self._redis.command("PING")
-                refused.add(queue)
-                if queue not in self._next_try:
-                    log.error("the queue %s waits, the others go on: %s", queue, e)
-                self._next_try[queue] = time.monotonic() + PAUSE
-        for queue in {calls[place].queue for place in alone} - refused:
+            refused.add(queue)
+            if queue not in self._next_try:
+                log.error("the queue %s waits, the others go on: %s", queue, answer)
+            self._next_try[queue] = now + PAUSE
+        for queue in {calls[place].queue for place in sent} - refused:
             if self._next_try.pop(queue, None) is not None:
                 log.info("the queue %s goes on", queue)
         return replies
