@@ -37,6 +37,8 @@ class Start(Message, tag="start"):
     """The job's JSON."""
     ref: str
     """`circle/topic/id` of the job, which may differ from what its JSON says."""
+    alone: bool = False
+    """Run it in this exclusive worker though it is asynchronous: it has blocked the concurrent one."""
 
 
 # from the WatchDog, on the control socket
@@ -95,6 +97,12 @@ class Elsewhere(Message, tag="elsewhere"):
     """It was started, and blocked the event loop."""
 
 
+class Blocks(Message, tag="blocks"):
+    """This run holds the event loop of the concurrent worker; told by another thread than the one it holds."""
+
+    number: int
+
+
 class Output(Message, tag="output"):
     """What a run wrote to its log."""
 
@@ -108,7 +116,7 @@ class Beat(Message, tag="beat"):
 
 ToWorker = Setup | Start
 Control = Interrupt | Recall
-FromWorker = Ready | Unfit | Over | Back | Elsewhere | Output | Beat
+FromWorker = Ready | Unfit | Over | Back | Elsewhere | Blocks | Output | Beat
 
 _encoder = msgspec.msgpack.Encoder()
 decode_to_worker: Callable[[bytes | memoryview], list[ToWorker]] = msgspec.msgpack.Decoder(list[ToWorker]).decode

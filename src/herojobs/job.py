@@ -109,6 +109,7 @@ class Job(msgspec.Struct, omit_defaults=True):
         parent: reference of the job that submitted this one.
         tags: free labels.
         key: its id in Redis, where a foreign producer chose another than `job_id`.
+        alone: whether it is asynchronous but runs in an exclusive worker, since it has blocked an event loop.
         error_detail: what a program can read of the error, such as the code that a called service gave.
     """
 
@@ -138,6 +139,7 @@ class Job(msgspec.Struct, omit_defaults=True):
     parent: str = ""
     tags: list[str] = []
     key: str = ""
+    alone: bool = False
     error_detail: dict[str, Any] = {}
 
     @property

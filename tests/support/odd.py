@@ -7,6 +7,7 @@ import contextlib
 import enum
 import multiprocessing
 import os
+import re
 import signal
 import time
 from typing import Any, NoReturn
@@ -136,9 +137,31 @@ class Odd:
         os.kill(os.getpid(), signal.SIGSTOP)
 
     @action
-    async def hold_loop(self, seconds: float) -> None:
+    async def hold_loop(self, seconds: float) -> str:
         """Hold the event loop."""
         time.sleep(seconds)
+        return "held"
+
+    @action
+    async def hold_interpreter(self) -> None:
+        """Hold the event loop in C code, so that no thread of the worker can say who does."""
+        re.match("(a+)+$", "a" * 40 + "b")
+
+    @action
+    async def hold_loop_in_a_task(self, seconds: float) -> str:
+        """Hold the event loop, in another task."""
+        await asyncio.create_task(_hold(seconds))
+        return "held"
+
+    @action
+    async def await_tidily(self, file: str) -> None:
+        """Await for ever, and clean up when interrupted."""
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.01)
+            with open(file, "w") as out:
+                out.write("tidied")
 
     @action
     async def hold_loop_stubbornly(self) -> None:
@@ -146,6 +169,10 @@ class Odd:
         while True:
             with contextlib.suppress(BaseException):
                 time.sleep(3600)
+
+
+async def _hold(seconds: float) -> None:
+    time.sleep(seconds)
 
 
 def _double(number: int) -> int:

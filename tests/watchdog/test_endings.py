@@ -197,3 +197,14 @@ def test_a_watchdog_process_ends_by_term_and_hurries_by_a_second(hero: HeroJobs,
     assert process.wait(5) == 0
     process.stdout.close()
     assert hero.get(job).status == "new"
+
+
+def test_what_blocks_the_event_loop_ends_well_at_its_next_attempt(hero: HeroJobs, start: Start) -> None:
+    start(actors=["support.odd"])
+    others = [hero.submit("!!fake.sleep seconds:4", max_attempts=1) for _ in range(3)]
+    blocks = hero.submit("!!odd.hold_loop_in_a_task seconds:4")
+    done = hero.wait(blocks, 20)
+    assert (done.result, done.attempts, done.alone) == ("held", 2, True)
+    for other in others:
+        finished = hero.wait(other, 10)
+        assert (finished.status, finished.attempts, finished.alone) == ("done", 1, False)

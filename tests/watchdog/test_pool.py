@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from herojobs.outcome import Cancelled, Done, Failed, Killed, TimedOut, apply
+from herojobs.watchdog import pool as pool_module
 from watchdog.pools import PoolDriver
 
 
@@ -162,9 +163,16 @@ async def test_a_worker_that_closes_everything_or_stops_itself_is_ended_in_time(
         assert after.outcome == Done("fine")
 
 
+@pytest.fixture
+def found_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a blocked event loop found sooner than it is."""
+    monkeypatch.setattr(pool_module, "BLOCKED_AFTER", 0.8)
+
+
+@pytest.mark.usefixtures("found_soon")
 async def test_a_run_that_blocks_the_event_loop_takes_no_other_along(tmp_path: Path) -> None:
     """Neither when it yields to an exception nor when its worker must be killed."""
-    for script in ("!!odd.hold_loop seconds:30", "!!odd.hold_loop_stubbornly"):
+    for script in ("!!odd.hold_loop seconds:10", "!!odd.hold_loop_stubbornly"):
         async with PoolDriver(tmp_path, actors=["support.odd"]) as driver:
             (first,) = driver.dispatch(driver.run("!!fake.sleep seconds:0.01"))
             await driver.finish(first)
@@ -177,9 +185,100 @@ async def test_a_run_that_blocks_the_event_loop_takes_no_other_along(tmp_path: P
                 assert other in driver.pool.spared or isinstance(other.outcome, Done)
 
 
+@pytest.mark.usefixtures("found_soon")
+@pytest.mark.parametrize("script", ["!!odd.hold_loop_stubbornly", "!!odd.hold_interpreter"])
+async def test_who_blocks_the_event_loop_for_good_goes_on_alone(tmp_path: Path, script: str) -> None:
+    """The worker must be killed. Its other runs aren't charged, and go on as before unless nobody knows who it is."""
+    async with PoolDriver(tmp_path, actors=["support.odd"]) as driver:
+        (first,) = driver.dispatch(driver.run("!!fake.sleep seconds:0.01"))
+        await driver.finish(first)
+        blocks = driver.run(script, timeout=60)
+        others = [driver.run("!!fake.sleep seconds:30", timeout=60) for _ in range(3)]
+        runs = driver.dispatch(*others, blocks)
+        await driver.finish(*runs)
+        if "stubborn" in script:
+            assert driver.pool.put_back == [blocks]
+            assert blocks.job.alone
+        else:  # nobody could say: all are tried once more, then each by itself
+            assert not any(run.job.alone for run in runs)
+            driver.pool.spared.clear()
+            driver.dispatch(*runs)
+            await driver.finish(*runs)
+            assert set(driver.pool.spared) == set(runs)
+            assert all(run.job.alone for run in runs)
+            assert not driver.pool.put_back
+        assert not any(run.job.alone for run in others) or "interpreter" in script
+        assert all(run in driver.pool.spared for run in others)
+
+
+@pytest.mark.parametrize(
+    ("script", "result"),
+    [
+        ("!!odd.hold_loop seconds:1", "held"),
+        ("!!odd.hold_loop_in_a_task seconds:1", "held"),
+        ("!!fake.sleep seconds:0.1", None),
+        ("!!core.echo content:x", "x"),
+    ],
+)
+async def test_a_run_that_shall_be_alone_ends_well_in_an_exclusive_worker(
+    tmp_path: Path, script: str, result: str | None
+) -> None:
+    async with PoolDriver(tmp_path, actors=["support.odd"]) as driver:
+        (run,) = driver.dispatch(driver.run(script, alone=True))
+        await driver.finish(run)
+        assert isinstance(run.outcome, Done), run.outcome
+        assert result in (None, run.outcome.result)
+        assert [child.concurrent for child in driver.pool.children()] == [False]
+
+
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+@pytest.mark.parametrize(
+    ("script", "forced"),
+    [
+        ("!!odd.await_tidily file:'{}'", False),
+        ("!!odd.hold_loop seconds:60", False),
+        ("!!odd.hold_loop_in_a_task seconds:60", False),
+        ("!!odd.hold_loop_stubbornly", True),
+        ("!!odd.hold_interpreter", True),
+    ],
+)
+async def test_a_run_that_is_alone_is_ended_in_two_steps(tmp_path: Path, script: str, forced: bool, how: str) -> None:
+    async with PoolDriver(tmp_path, actors=["support.odd"]) as driver:
+        (run,) = driver.dispatch(
+            driver.run(script.format(tmp_path / "tidied"), alone=True, timeout=1 if how == "timeout" else 60)
+        )
+        if how == "cancel":
+            await driver.until(lambda: run.deadline)
+            await asyncio.sleep(0.2)
+            driver.pool.cancel(run)
+        await driver.finish(run)
+        assert run.outcome == (TimedOut(1, forced) if how == "timeout" else Cancelled(forced))
+        if "tidily" in script:
+            assert (tmp_path / "tidied").read_text() == "tidied"
+        after = driver.dispatch(driver.run("!!core.echo content:fine"), driver.run("!!fake.sleep seconds:0.01"))
+        await driver.finish(*after)
+        assert all(isinstance(each.outcome, Done) for each in after)
+
+
+async def test_the_last_attempt_after_deaths_of_the_concurrent_worker_is_made_alone(tmp_path: Path) -> None:
+    async with PoolDriver(tmp_path, actors=["support.odd"]) as driver:
+        runs = driver.dispatch(
+            driver.run("!!fake.sleep seconds:30", max_attempts=2), driver.run("!!fake.sleep seconds:30")
+        )
+        await driver.until(
+            lambda: any(child.concurrent and child.ready and child.runs for child in driver.pool.children())
+        )
+        (child,) = (child for child in driver.pool.children() if child.concurrent)
+        os.kill(child.pid, signal.SIGSEGV)
+        await driver.finish(*runs)
+        assert driver.pool.put_back == [*reversed(runs)]
+        assert [run.job.alone for run in runs] == [True, False]
+
+
+@pytest.mark.usefixtures("found_soon")
 async def test_a_run_that_blocks_the_event_loop_at_its_last_attempt_is_told_so(tmp_path: Path) -> None:
     async with PoolDriver(tmp_path, actors=["support.odd"]) as driver:
-        (run,) = driver.dispatch(driver.run("!!odd.hold_loop seconds:30", max_attempts=1))
+        (run,) = driver.dispatch(driver.run("!!odd.hold_loop seconds:10", max_attempts=1))
         await driver.finish(run)
         assert isinstance(run.outcome, Failed)
         assert "event loop" in run.outcome.error
@@ -188,8 +287,6 @@ async def test_a_run_that_blocks_the_event_loop_at_its_last_attempt_is_told_so(t
 async def test_workers_that_cannot_be_started_are_started_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from herojobs.watchdog import pool as pool_module
-
     monkeypatch.setattr(pool_module, "RESTART_PAUSE", 0.2)
     async with PoolDriver(tmp_path) as driver:
         with monkeypatch.context() as patched:

@@ -1,7 +1,7 @@
 """Calls of all queues in one round trip, so that a queue in trouble stops itself alone.
 
-Redis refuses a call where a foreign program has put a key of another type in the place of one of ours, say. The calls of
-such a queue are then held, and sent rarely, until they succeed; what Redis said to the others counts.
+Redis refuses a call where a foreign program has put a key of another type in the place of one of ours, say. The calls
+of such a queue are then held, and sent rarely, until they succeed; what Redis said to the others counts.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ class Child:
         concurrent: which sort of worker it is.
         ready: whether it has loaded everything.
         runs: what it was given and hasn't reported, oldest first; of an exclusive worker the first one runs.
+        blocked: whether we killed it because its event loop was held.
         killed_for: the run because of which we killed it, None = we didn't, or not because of a run.
         heard: monotonic time of its last message.
         done: runs that it has reported.
@@ -58,6 +59,7 @@ class Child:
         self.runs: dict[int, Run] = {}
         self.killed_for: Run | None = None
         self.killed = False
+        self.blocked = False
         self._buried = False
         self.recalled = False
         self.done = 0
@@ -132,7 +134,7 @@ class Child:
             self.runs[run.number] = run
             if self.concurrent and self.ready:
                 run.deadline = self._loop.time() + run.timeout
-        self._write(frame([Start(run.number, run.data, run.ref) for run in runs]))
+        self._write(frame([Start(run.number, run.data, run.ref, run.job.alone) for run in runs]))
 
     def become_ready(self) -> None:
         """Note that the worker has loaded everything, and only now starts what it was given."""

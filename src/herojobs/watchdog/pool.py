@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Sequence
 
 from herojobs.errors import WorkerError
-from herojobs.frames import Back, Elsewhere, FromWorker, Interrupt, Output, Over, Ready, Recall, Unfit
+from herojobs.frames import Back, Blocks, Elsewhere, FromWorker, Interrupt, Output, Over, Ready, Recall, Unfit
 from herojobs.live.call import JobKey
 from herojobs.names import Queue
 from herojobs.outcome import Cancelled, Done, Failed, Killed, Outcome, OutOfMemory, TimedOut
@@ -26,8 +26,6 @@ log = logging.getLogger("herojobs.watchdog")
 BLOCKED_AFTER = 2.0
 """Seconds without a sign of life after which the concurrent worker's event loop counts as blocked."""
 BLOCKED_HINT = "an asynchronous action must await what takes long; let it be a plain `def` if it can't"
-SPARED_TIMES = 3
-"""How often a run isn't charged with the end of a worker that it or another one has blocked."""
 MOST_SUSPECTS = 10_000
 RESTART_PAUSE = 1.0
 """Seconds before a worker is replaced that died before it was ready."""
@@ -61,7 +59,7 @@ class Pool:
         self._concurrent: Child | None = None
         self._undispatched: list[Run] = []
         self._concurrent_topics: set[tuple[str, str, str]] = set()
-        self._suspected: dict[tuple[Queue, JobKey], int] = {}
+        self._suspects: dict[tuple[Queue, JobKey], None] = {}
         self._stopping = False
         self._restart_at = 0.0
         self._ticked = loop.time()
@@ -129,7 +127,7 @@ class Pool:
         concurrent: list[Run] = []
         for run in runs:
             job = run.job
-            if not run.blocked and (
+            if not job.alone and (
                 job.params_type in CONCURRENT_KINDS
                 or (run.queue.circle, run.queue.topic, job.params_type) in self._concurrent_topics
             ):
@@ -217,8 +215,7 @@ class Pool:
     def _unblock(self, child: Child, now: float) -> None:
         """Have the run that blocks the event loop thrown out; if it doesn't yield, kill the worker."""
         if now - child.heard > BLOCKED_AFTER + 2 * self._settings.grace + 1:
-            for run in child.runs.values():
-                run.blocked = True  # one of them is to blame: all go to exclusive workers
+            child.blocked = True
             child.kill()
         else:
             child.order(Interrupt(0, "blocked"))
@@ -257,6 +254,10 @@ class Pool:
                 self._take_back(child, message.numbers)
             elif isinstance(message, Elsewhere):
                 self._move(child, message)
+            elif isinstance(message, Blocks):
+                run = child.runs.get(message.number)
+                if run is not None:
+                    run.blocked = True
             elif isinstance(message, Ready):
                 child.become_ready()
                 if self._unfit and not self._unfit.done():
@@ -289,13 +290,26 @@ class Pool:
         else:
             self._undispatched.insert(0, run)
 
-    def _is_spared(self, run: Run) -> bool:
-        """Return whether a run isn't charged with the end of a worker that some run has blocked: the first times."""
-        times = self._suspected.pop((run.queue, run.id), 0) + 1
-        self._suspected[run.queue, run.id] = times
-        if len(self._suspected) > MOST_SUSPECTS:
-            self._suspected.pop(next(iter(self._suspected)))
-        return times <= SPARED_TIMES
+    def _blocked(self, run: Run) -> None:
+        """Have a run that blocked the event loop start again alone."""
+        if run.job.attempts >= run.job.max_attempts:
+            self._end(run, Failed(f"it blocked the event loop for over {BLOCKED_AFTER:g} s: {BLOCKED_HINT}"))
+        else:
+            log.warning("%s blocked the event loop: %s; it starts again, in an exclusive worker", run.ref, BLOCKED_HINT)
+            run.job.alone = True
+            self.put_back.append(run)
+
+    def _suspect(self, run: Run) -> None:
+        """Put back one of the runs among which an unknown one blocked the event loop: the second time to be alone."""
+        name = run.queue, run.id
+        if name in self._suspects:
+            del self._suspects[name]
+            run.job.alone = True
+        else:
+            self._suspects[name] = None
+            if len(self._suspects) > MOST_SUSPECTS:
+                del self._suspects[next(iter(self._suspects))]
+        self.spared.append(run)
 
     def _move(self, child: Child, message: Elsewhere) -> None:
         run = child.take(message.number)
@@ -303,11 +317,8 @@ class Pool:
             return
         run.deadline = run.kill_at = 0.0
         topic = (run.queue.circle, run.queue.topic, run.job.params_type)
-        if message.blocked and run.job.attempts >= run.job.max_attempts:
-            self._end(run, Failed(f"it blocked the event loop for over {BLOCKED_AFTER:g} s: {BLOCKED_HINT}"))
-        elif message.blocked:
-            log.warning("%s blocked the event loop: %s; it starts again", run.ref, BLOCKED_HINT)
-            self.put_back.append(run)
+        if message.blocked:
+            self._blocked(run)
         elif child.concurrent:
             self._concurrent_topics.discard(topic)
             run.concurrent = False
@@ -343,12 +354,17 @@ class Pool:
                 self._unfit.set_exception(WorkerError(f"a worker ended with code {code} before it was ready"))
         runs = list(child.runs.values())
         child.runs.clear()
+        known = any(run.blocked for run in runs)
         for place, run in reversed([*enumerate(runs)]):  # what hasn't started goes back in its order
             if run is child.killed_for:
                 self._end(run, TimedOut(run.timeout, True) if run.why == "timeout" else Cancelled(True))
             elif not child.concurrent and place > 0:
                 self._not_started(run)
-            elif child.killed_for is not None or (run.blocked and self._is_spared(run)):
+            elif child.blocked and run.blocked:
+                self._blocked(run)
+            elif child.blocked and not known:
+                self._suspect(run)
+            elif child.blocked or child.killed_for is not None:
                 self.spared.append(run)
             else:
                 self._crashed(child, run, code)
@@ -364,6 +380,8 @@ class Pool:
         if run.job.attempts < run.job.max_attempts:
             how = "was ended for want of memory" if out_of_memory else f"died ({_exit_text(code)})"
             log.warning("%s: its worker %s; attempt %d of %d", run.ref, how, run.job.attempts, run.job.max_attempts)
+            if child.concurrent and run.job.attempts + 1 == run.job.max_attempts:
+                run.job.alone = True  # one of many that ran there ends workers: the last attempt is made without others
             self.put_back.append(run)
         elif out_of_memory:
             self._end(run, OutOfMemory("the kernel ended the worker"))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import signal
 import socket
+import threading
 import time
+from contextvars import ContextVar
 from types import FrameType
 
 import uvloop
@@ -14,6 +17,7 @@ import uvloop
 from herojobs import job as jobs
 from herojobs.frames import (
     Beat,
+    Blocks,
     Control,
     Elsewhere,
     FrameReader,
@@ -34,6 +38,8 @@ from herojobs.worker.run import micros_since, over, over_by
 
 BEAT = 0.25
 """Seconds between two signs of life."""
+running: ContextVar[int] = ContextVar("running", default=0)
+"""Number of the run whose code runs now, in its own task or in one that it has started."""
 
 
 class ConcurrentWorker:
@@ -52,8 +58,9 @@ class ConcurrentWorker:
         self._processors = processors
         self._settings = settings
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._numbers: dict[asyncio.Task[None], int] = {}
         self._contexts: dict[int, JobContext] = {}
+        self._interrupted: set[int] = set()  # runs whose own task an exception was raised in
+        self._blocking: set[int] = set()  # runs that were found to hold the event loop
         self._outbox: list[Message] = []
         self._order: Interrupt | None = None
 
@@ -63,6 +70,7 @@ class ConcurrentWorker:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._own_context = contextvars.copy_context()
         self._closed = asyncio.Event()
         signal.signal(control_thread.SIGNAL, self._on_signal)
         control_thread.listen(self._control, self._obey)
@@ -90,7 +98,6 @@ class ConcurrentWorker:
                 if isinstance(message, Start):
                     task = self._loop.create_task(self._run(message))
                     self._tasks[message.number] = task
-                    self._numbers[task] = message.number
 
     async def _run(self, start: Start) -> None:
         began = time.perf_counter_ns()
@@ -100,9 +107,9 @@ class ConcurrentWorker:
         self._contexts[number] = context = JobContext(job, start.ref, log.write)
         output.current.set(log.write)  # the task's own context
         message: Message
-        task = self._tasks[number]
         try:
             try:
+                running.set(number)
                 processor = self._processors.get(job.params_type)
                 concurrent = processor.concurrent
                 if concurrent is None:
@@ -113,10 +120,12 @@ class ConcurrentWorker:
                 else:
                     message = Elsewhere(number, False)
             finally:
-                del self._numbers[task]  # no order can interrupt what follows
+                running.set(0)  # no order can interrupt what follows
         except asyncio.CancelledError:
             why = context.interrupted_by or "cancelled itself"
             message = Over(number, "interrupted" if context.cancelled else "failed", why, "", micros_since(began))
+            if number in self._blocking and not context.cancelled:
+                message = Elsewhere(number, True)
         except JobInterrupted as e:
             blocked = e.why == "blocked"
             message = (
@@ -130,11 +139,15 @@ class ConcurrentWorker:
         self._post(message)
         del self._contexts[number]
         del self._tasks[number]
-        self._numbers.pop(task, None)
+        self._interrupted.discard(number)
+        self._blocking.discard(number)
 
     def _post(self, message: Message) -> None:
+        if threading.current_thread() is not threading.main_thread():  # output of a thread that a job started
+            self._loop.call_soon_threadsafe(self._post, message, context=self._own_context)
+            return
         if not self._outbox:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._flush, context=self._own_context)
         self._outbox.append(message)
 
     def _flush(self) -> None:
@@ -142,40 +155,39 @@ class ConcurrentWorker:
         self._data.sendall(frame(messages))
 
     def _obey(self, order: Control) -> None:
-        """Take an order, in the control thread."""
+        """Take an order, in the control thread: the run may hold the event loop now, or await something."""
         if not isinstance(order, Interrupt):
             return  # nothing waits here: what comes is started
         self._order = order
-        current = self._running()
-        if current and order.number in (current, 0):
-            control_thread.poke_main_thread()  # that run holds the event loop: only an exception ends it
-        elif order.number:
-            self._loop.call_soon_threadsafe(self._cancel, order)
+        control_thread.poke_main_thread()
+        if order.number:
+            self._loop.call_soon_threadsafe(self._cancel, order.number, order.why, context=self._own_context)
 
-    def _cancel(self, order: Interrupt) -> None:
-        task = self._tasks.get(order.number)
-        if task is None:
+    def _cancel(self, number: int, why: str) -> None:
+        task = self._tasks.get(number)
+        if task is None or number in self._interrupted:
             return
-        context = self._contexts.get(order.number)
+        context = self._contexts.get(number)
         if context is None:  # a task cancelled before its first step would end without a word
-            self._loop.call_soon(self._cancel, order)
+            self._loop.call_soon(self._cancel, number, why, context=self._own_context)
             return
-        context.interrupt(order.why)
+        if why != "blocked":
+            context.interrupt(why)
         task.cancel()
 
-    def _running(self) -> int:
-        """Return the number of the run whose code holds the event loop right now, 0 if none does."""
-        task = asyncio.current_task(self._loop)
-        return self._numbers.get(task, 0) if task is not None else 0
-
     def _on_signal(self, _signal: int, _frame: FrameType | None) -> None:
+        """End, by an exception, the run whose code holds the event loop; the context that we are in tells which."""
         order, self._order = self._order, None
-        current = self._running()
-        if order is None:
+        number = running.get()
+        if order is None or not number or order.number not in (number, 0):
             return
-        if current and order.number in (current, 0):
-            if order.why != "blocked":
-                self._contexts[current].interrupt(order.why)
-            raise JobInterrupted(order.why)
-        if order.number:
-            self._cancel(order)
+        if order.why != "blocked":
+            self._contexts[number].interrupt(order.why)
+        elif number not in self._blocking:
+            self._blocking.add(number)
+            self._data.sendall(frame([Blocks(number)]))
+        if asyncio.current_task(self._loop) is self._tasks[number]:
+            self._interrupted.add(number)
+        elif order.why == "blocked":  # a task of its, or a callback
+            self._loop.call_soon(self._cancel, number, order.why, context=self._own_context)
+        raise JobInterrupted(order.why)

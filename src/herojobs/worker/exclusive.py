@@ -1,5 +1,7 @@
 """The exclusive worker: runs blocking content, one job at a time, in its main thread.
 
+Asynchronous content comes here too once it has blocked the event loop of the concurrent worker.
+
 Jobs that were sent ahead wait in `_waiting` or in the socket. A run can be interrupted only between the two lines
 that set `_number`; outside of them the handler of the signal does nothing that a job would notice.
 """
@@ -14,6 +16,7 @@ import threading
 import time
 from collections import deque
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from herojobs import job as jobs
 from herojobs.frames import (
@@ -30,12 +33,17 @@ from herojobs.frames import (
     decode_to_worker,
     frame,
 )
-from herojobs.processors.base import JobContext, JobInterrupted
-from herojobs.processors.kinds import Processors
+from herojobs.processors.base import JobContext, JobInterrupted, Processor
+from herojobs.processors.kinds import Processors, Unavailable
 from herojobs.settings import Settings
 from herojobs.worker import control as control_thread
 from herojobs.worker import output
 from herojobs.worker.run import micros_since, over, over_by
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from herojobs.job import Job
 
 
 class ExclusiveWorker:
@@ -56,6 +64,7 @@ class ExclusiveWorker:
         self._waiting: deque[Start] = deque()
         self._number = 0  # of the run that may be interrupted, 0 = none
         self._context: JobContext | None = None
+        self._task: asyncio.Task[str] | None = None  # of a run that is asynchronous
         self._sending = False
         self._wire = threading.Lock()
         self._order: Interrupt | None = None
@@ -104,10 +113,10 @@ class ExclusiveWorker:
             concurrent = processor.concurrent
             if concurrent is None:
                 concurrent = processor.is_concurrent(job)
-            if concurrent:
+            if concurrent and not start.alone:
                 message = Elsewhere(number, False)
             else:
-                result = processor.run(job, context)
+                result = self._run_alone(processor, job, context) if concurrent else processor.run(job, context)
                 message = over(number, result, micros_since(began), self._settings)
             self._number = 0
         except BaseException as e:  # a job may raise anything; nothing of it may end the worker
@@ -121,6 +130,19 @@ class ExclusiveWorker:
         log.close()
         output.wait_until_read()
         return message
+
+    def _run_alone(self, processor: Processor | Unavailable, job: Job, context: JobContext) -> str:
+        """Run asynchronous content on an event loop of its own."""
+        import asyncio  # here: few workers ever need it
+
+        async def run() -> str:
+            self._task = asyncio.current_task()
+            return await processor.run_async(job, context)
+
+        try:
+            return asyncio.run(run())
+        finally:
+            self._task = None
 
     def _say(self, number: int, text: str) -> None:
         if self._forked:  # the sockets are the worker's alone; its stdout is for all
@@ -169,4 +191,18 @@ class ExclusiveWorker:
         order = self._order
         if order is not None and order.number == self._number and not self._raised:
             self._raised = True
-            raise JobInterrupted(order.why)
+            self._interrupt(order.why)
+
+    def _interrupt(self, why: str) -> None:
+        """End the run: by an exception where its code is, or by cancelling its task while it awaits something."""
+        task = self._task
+        if task is None:
+            raise JobInterrupted(why)
+        from asyncio import current_task  # loaded by now
+
+        loop = task.get_loop()
+        running = current_task(loop)
+        if running is not task:
+            loop.call_soon_threadsafe(task.cancel)
+        if running is not None:
+            raise JobInterrupted(why)
