@@ -62,7 +62,7 @@ def cli_page() -> str:
         "| 0 | well; the job is done |",
         "| 1 | the job ended in error; `doctor` or `check` found a problem |",
         "| 2 | wrong usage or input |",
-        "| 3 | no such job or queue |",
+        "| 3 | no such job, queue or schedule |",
         "| 4 | Redis or the disk is in trouble |",
         "| 5 | the wait timed out |",
         "| 130 | interrupted |",

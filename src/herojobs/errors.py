@@ -4,10 +4,13 @@
     ├── InvalidJob                 a field of a job is wrong: nothing was written
     │   ├── InvalidName            circle or topic can't be a name
     │   ├── UnknownKind            no processor runs this params_type
-    │   └── ParamsTooLarge
+    │   ├── ParamsTooLarge
+    │   └── InvalidSchedule        a schedule's name, times or time zone are wrong
     ├── InvalidReference           not of the form circle/topic/id
     ├── JobNotFound                no job has this reference
     ├── JobConflict                the job's state doesn't allow what was asked
+    ├── ScheduleNotFound           no schedule has this name
+    ├── ScheduleConflict           the name is taken, or several circles have it
     ├── WaitTimeout                the job isn't over yet (also a TimeoutError)
     ├── RedisUnavailable           Redis can't be reached: nothing was written
     │   └── SubmissionUnconfirmed  stored, but Redis didn't confirm: it will run, don't submit it again
@@ -64,6 +67,10 @@ class ParamsTooLarge(InvalidJob):
     """Params over the limit (setting `max_params`)."""
 
 
+class InvalidSchedule(InvalidJob):
+    """A schedule's name, times or time zone are wrong."""
+
+
 class InvalidReference(HeroJobsError):
     """A reference that isn't of the form `circle/topic/id`."""
 
@@ -81,6 +88,19 @@ class JobNotFound(HeroJobsError):
 
 class JobConflict(HeroJobsError):
     """The job's state doesn't allow what was asked."""
+
+
+class ScheduleNotFound(HeroJobsError):
+    """No schedule has this name."""
+
+    def __init__(self, name: str, circle: str | None, known: Iterable[str]) -> None:
+        where = f" in circle {circle}" if circle else ""
+        hint = did_you_mean(name, known)
+        super().__init__(f"there is no schedule {name!r}{where}" + (f"; {hint}" if hint else ""))
+
+
+class ScheduleConflict(HeroJobsError):
+    """A schedule of this name exists already, or in several circles."""
 
 
 class WaitTimeout(HeroJobsError, TimeoutError):

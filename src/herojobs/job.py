@@ -111,6 +111,7 @@ class Job(msgspec.Struct, omit_defaults=True):
         key: its id in Redis, where a foreign producer chose another than `job_id`.
         alone: whether it is asynchronous but runs in an exclusive worker, since it has blocked an event loop.
         error_detail: what a program can read of the error, such as the code that a called service gave.
+        schedule: the schedule and tick that made it, as name@unix-seconds.
     """
 
     job_id: int = msgspec.field(default_factory=int, name="jobid")
@@ -141,6 +142,7 @@ class Job(msgspec.Struct, omit_defaults=True):
     key: str = ""
     alone: bool = False
     error_detail: dict[str, Any] = {}
+    schedule: str = ""
 
     @property
     def queue(self) -> Queue:

@@ -21,6 +21,7 @@ from herojobs.errors import (
     InvalidJob,
     JobNotFound,
     RedisUnavailable,
+    ScheduleNotFound,
     WaitTimeout,
     did_you_mean,
 )
@@ -74,7 +75,7 @@ def code_for(error: Exception) -> int | None:
     from herojobs.heroscript import HeroScriptError  # here, as most commands end without an error
     from herojobs.ourdb import OurDBError
 
-    if isinstance(error, JobNotFound):
+    if isinstance(error, JobNotFound | ScheduleNotFound):
         return NOT_FOUND
     if isinstance(error, WaitTimeout):
         return TIMED_OUT

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from herojobs.client import HeroJobs
 
-_KINDS = {
+KINDS = {
     ".hero": "heroscript",
     ".heroscript": "heroscript",
     ".rhai": "rhaiscript",
@@ -282,7 +282,7 @@ def _submit(
 ) -> Job:
     return hero.submit(
         content(file, text),
-        params_type=kind or _KINDS.get(Path(file or "").suffix.lower(), "heroscript"),
+        params_type=kind or KINDS.get(Path(file or "").suffix.lower(), "heroscript"),
         circle_id=circle,
         topic=topic,
         timeout=timeout,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from herojobs.client.core import AnyRef, Core, QueueInfo, new_job
 from herojobs.client.open import Opened, settings_for
@@ -14,6 +14,9 @@ from herojobs.job import Job
 from herojobs.live.connect import connect_async
 from herojobs.settings import Settings
 from herojobs.store import Found
+
+if TYPE_CHECKING:
+    from herojobs.client.schedules import AsyncSchedules
 
 
 class AsyncHeroJobs:
@@ -32,6 +35,7 @@ class AsyncHeroJobs:
         self.settings = settings_for(url, settings, overrides)
         self._session_key = session_key
         self._opened: Opened | None = None
+        self._schedules: AsyncSchedules | None = None
         self._opening = asyncio.Lock()
 
     async def submit(
@@ -123,11 +127,22 @@ class AsyncHeroJobs:
         async for text in (await self._core()).follow(ref):
             yield text
 
+    @property
+    def schedules(self) -> AsyncSchedules:
+        """Jobs that are made again and again: add, list, pause, resume, run, remove."""
+        if self._schedules is None:
+            from herojobs.client.schedules import AsyncSchedules  # here: few programs have any
+
+            self._schedules = AsyncSchedules(self.settings, self._session_key, self.submit_many)
+        return self._schedules
+
     async def close(self) -> None:
         """Close connections and databases; see `HeroJobs.close`."""
         if self._opened is not None:
             await self._opened.close()
             self._opened = None
+        if self._schedules is not None:
+            self._schedules.close()
 
     async def __aenter__(self) -> Self:
         return self

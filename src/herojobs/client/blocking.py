@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from herojobs.client.core import AnyRef, Core, QueueInfo, new_job
 from herojobs.client.open import Opened, settings_for
@@ -15,6 +15,9 @@ from herojobs.live.connect import connect_blocking
 from herojobs.live.redis import run_sync
 from herojobs.settings import Settings
 from herojobs.store import Found
+
+if TYPE_CHECKING:
+    from herojobs.client.schedules import Schedules
 
 
 class HeroJobs:
@@ -42,6 +45,7 @@ class HeroJobs:
         self.settings = settings_for(url, settings, overrides)
         self._session_key = session_key
         self._opened: Opened | None = None
+        self._schedules: Schedules | None = None
         self._opening = threading.Lock()
 
     def submit(
@@ -219,11 +223,22 @@ class HeroJobs:
             except StopAsyncIteration:
                 return
 
+    @property
+    def schedules(self) -> Schedules:
+        """Jobs that are made again and again: add, list, pause, resume, run, remove."""
+        if self._schedules is None:
+            from herojobs.client.schedules import Schedules  # here: few programs have any
+
+            self._schedules = Schedules(self.settings, self._session_key, self.submit_many)
+        return self._schedules
+
     def close(self) -> None:
         """Close connections and databases. The embedded Redis goes on for other processes of the home."""
         if self._opened is not None:
             run_sync(self._opened.close())
             self._opened = None
+        if self._schedules is not None:
+            self._schedules.close()
 
     def __enter__(self) -> Self:
         return self

@@ -131,6 +131,11 @@ class JobStore:
             raise
         return Tip(data, Position(location, generation, crc32(data)))
 
+    def next_id(self, queue: Queue) -> int:
+        """Return the id that the next new job of a queue would get now; somebody else may be faster."""
+        with self._databases.use(queue) as db:
+            return db.next_id
+
     def delete(self, queue: Queue, ids: Iterable[int]) -> list[int]:
         """Remove jobs with their whole history and their logs; return the ids that existed."""
         if not self._exists(queue):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from herojobs.names import Queue
 from herojobs.outcome import Done, Failed, Outcome, OutOfMemory
 from herojobs.processors.base import JobContext
 from herojobs.processors.kinds import Processors
+from herojobs.schedules import ScheduleBook, Ticker
 from herojobs.settings import Settings, load
 from herojobs.store import JobStore, Position, Put
 from herojobs.watchdog.life import Life
@@ -48,11 +50,13 @@ class InlineWatchDog:
         self._store = JobStore(self.settings)
         self._processors = Processors(self.settings)
         self._processors.get("heroscript")
+        self._book = ScheduleBook(self.settings)
+        self._ticker = Ticker(self._book, self._store, self._redis, _at_once)
         self._logs = JobLogs(self._store, self.settings)
         self._life = Life(self._store, self.settings, self._redis, f"inline-{now_ms()}", self._write)
 
     def run_pending(self) -> int:
-        """Run all jobs that wait now, and those that they submit; return how many ran.
+        """Run all jobs that wait or whose schedule is due now, and those that they submit; return how many ran.
 
         Raises:
             RedisUnavailable: Redis can't be reached.
@@ -62,6 +66,7 @@ class InlineWatchDog:
     def close(self) -> None:
         """Close connections and databases."""
         run_sync(self._redis.close())
+        self._book.close()
         self._store.close()
 
     def __enter__(self) -> Self:
@@ -74,6 +79,7 @@ class InlineWatchDog:
 
     async def _run_pending(self) -> int:
         total = 0
+        await self._ticker.step()
         while True:
             ran = 0
             for queue in await self._redis.find_queues():
@@ -111,6 +117,10 @@ class InlineWatchDog:
 
     async def _write(self, queue: Queue, puts: list[Put]) -> list[Position | None]:
         return self._store.put_many(queue, puts)
+
+
+async def _at_once(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
 
 
 def _outcome(message: Over) -> Outcome:

@@ -25,6 +25,7 @@ from herojobs.watchdog.cycle import Cycle
 from herojobs.watchdog.fair import Turns
 from herojobs.watchdog.keeper import Alarm, Ears, Leases, Lookout, every
 from herojobs.watchdog.reconcile import Reconciler
+from herojobs.watchdog.timer import Timer
 
 log = logging.getLogger("herojobs.watchdog")
 
@@ -167,6 +168,8 @@ class WatchDog:
             stack.callback(cycle.pool.close)
             await cycle.pool.start()
             reconciler = Reconciler(redis, store, index, settings, turns)
+            timer = Timer(settings, store, redis, self._serves)
+            stack.callback(timer.close)
             tasks = [
                 loop.create_task(cycle.run()),
                 loop.create_task(reconciler.run()),
@@ -174,6 +177,7 @@ class WatchDog:
                 loop.create_task(every(LOOK, Ears(redis, cycle, turns).step)),
                 loop.create_task(every(0, Alarm(redis, cycle, turns).step)),
                 loop.create_task(every(LOOK, Lookout(redis, cycle, turns, reconciler.soon).step)),
+                loop.create_task(every(0, timer.step)),
             ]
             stack.push_async_callback(_end, tasks)
             log.info("WatchDog %s is ready", self.name)
