@@ -9,9 +9,19 @@ from typing import Any
 import msgspec
 import typer
 
+from herojobs.ai_settings import AISettings, Daily, LocalSettings, ModelSettings, Price
 from herojobs.settings import PREFIX, Service, Settings, default_of, meanings
 
 DOCS = Path(__file__).parent
+
+TABLES = [
+    ("Tables of services", "Fields of a table `[services.NAME]`, see [OpenRPC](openrpc.md).", Service),
+    ("The table of AI jobs", "Fields of the table `[ai]`, see [AI jobs](ai.md).", AISettings),
+    ("Tables of models", "Fields of a table `[ai.models.NAME]`.", ModelSettings),
+    ("Prices of models", "Fields of `price` in such a table.", Price),
+    ("Daily limits", "Fields of a table `[ai.daily.CIRCLE]`.", Daily),
+    ("The local model", "Fields of the table `[ai.local]`.", LocalSettings),
+]
 
 
 def settings_page() -> str:
@@ -26,6 +36,8 @@ def settings_page() -> str:
     ]
     for field in msgspec.structs.fields(Settings):
         default = default_of(field)
+        if isinstance(default, msgspec.Struct):
+            default = ""
         shown = (
             "empty" if default in ("", (), {}) else f"`{str(default).lower() if default in (True, False) else default}`"
         )
@@ -39,13 +51,14 @@ def settings_page() -> str:
             f"Default: {shown}. Variable: `{PREFIX}{field.name.upper()}`.",
             "",
         ]
-    lines += ["## Tables of services", "", "Fields of a table `[services.NAME]`, see [OpenRPC](openrpc.md).", ""]
-    lines += ["| field | meaning | default |", "|---|---|---|"]
-    told = meanings(Service)
-    for field in msgspec.structs.fields(Service):
-        shown = "must be given" if field.required else f"`{msgspec.json.encode(default_of(field)).decode()}`"
-        lines.append(f"| `{field.name}` | {told[field.name]} | {shown} |")
-    return "\n".join([*lines, ""])
+    for title, told_of, table in TABLES:
+        lines += [f"## {title}", "", told_of, "", "| field | meaning | default |", "|---|---|---|"]
+        told = meanings(table)
+        for field in msgspec.structs.fields(table):
+            shown = "must be given" if field.required else f"`{msgspec.json.encode(default_of(field)).decode()}`"
+            lines.append(f"| `{field.name}` | {told[field.name]} | {shown} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def cli_page() -> str:

@@ -1,10 +1,12 @@
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
 from herojobs.errors import SettingsError
-from herojobs.settings import Service, Settings, load
+from herojobs.settings import Service, Settings, load, meanings
 
 
 def test_defaults_need_nothing(tmp_path: Path) -> None:
@@ -54,9 +56,7 @@ def test_a_wrong_variable_is_named() -> None:
 
 
 def test_every_setting_tells_its_meaning() -> None:
-    from herojobs.settings import meanings
-
-    for table in (Settings, Service):
+    for table in _tables(Settings):
         assert set(meanings(table)) == {field.name for field in msgspec.structs.fields(table)}
 
 
@@ -68,3 +68,60 @@ def test_services_are_tables(tmp_path: Path) -> None:
     assert again.services["b"].timeout == 30
     data = msgspec.msgpack.encode(settings, enc_hook=str)
     assert msgspec.msgpack.decode(data, type=Settings, dec_hook=lambda kind, value: kind(value)) == settings
+
+
+AI = """
+[ai]
+model = "fast"
+[ai.models.fast]
+provider = "openai"
+name = "gpt"
+price = { input = 1, output = 2.5 }
+fallback = ["local"]
+[ai.daily."*"]
+cost = 5
+"""
+
+
+def test_a_table_is_typed_down_to_its_leaves(tmp_path: Path) -> None:
+    (tmp_path / "herojobs.toml").write_text(AI)
+    ai = load({}, home=tmp_path).ai
+    assert (ai.model, ai.models["fast"].name, ai.models["fast"].retries, ai.daily["*"].cost) == ("fast", "gpt", 3, 5.0)
+    price = ai.models["fast"].price
+    assert price is not None
+    assert price.output == 2.5
+
+
+def test_a_variable_sets_one_member_of_a_table(tmp_path: Path) -> None:
+    (tmp_path / "herojobs.toml").write_text(AI)
+    ai = load({"HEROJOBS_HOME": str(tmp_path), "HEROJOBS_AI_MODEL": "local"}).ai
+    assert (ai.model, ai.models["fast"].name) == ("local", "gpt")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("provider", "provder", "ai.models.fast.provder: no such setting; did you mean 'provider'"),
+        ('provider = "openai"', "", "ai.models.fast needs 'provider'"),
+        ('name = "gpt"', "", "ai.models.fast: name: it is missing"),
+        ('"gpt"', '"gpt"\nretries = "x"', "ai.models.fast.retries 'x'"),
+        ('"gpt"', '"gpt"\noutput = "nativ"', "did you mean 'native'"),
+        ('"gpt"', '"gpt"\napi_key = "sk-1"', "ai.models.fast: api_key: write env:VARIABLE"),
+        ('"fast"', '"fats"', "ai: model: there is no model 'fats'; did you mean 'fast'"),
+        ('["local"]', '["lokal"]', "ai: models.fast.fallback: there is no model 'lokal'"),
+        ("cost = 5", "costs = 5", r"ai.daily.\*.costs: no such setting; did you mean 'cost'"),
+    ],
+)
+def test_a_fault_in_a_table_is_told_with_its_place(tmp_path: Path, old: str, new: str, told: str) -> None:
+    (tmp_path / "herojobs.toml").write_text(AI.replace(old, new, 1))
+    with pytest.raises(SettingsError, match=told) as caught:
+        load({}, home=tmp_path)
+    assert "sk-1" not in str(caught.value)
+
+
+def _tables(kind: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
+    yield kind
+    for field in msgspec.structs.fields(kind):
+        for one in (field.type, *get_args(field.type)):
+            if isinstance(one, type) and issubclass(one, msgspec.Struct):
+                yield from _tables(one)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import sys
 import tomllib
 from collections.abc import Mapping
 from itertools import pairwise
@@ -18,10 +19,14 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from herojobs.ai_settings import AISettings
 from herojobs.errors import SettingsError, did_you_mean
 from herojobs.job import DEFAULT_MAX_PARAMS
 
 PREFIX = "HEROJOBS_"
+AI_MODEL = "HEROJOBS_AI_MODEL"
+"""Variable that sets `model` in the table `[ai]`."""
+
 
 SERVICE_SCHEMES = ("http", "https", "ws", "wss", "unix", "unix+line")
 
@@ -211,6 +216,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether key names carry braces, so that Redis Cluster works. Other programs can't follow there;
     never change it while jobs are queued."""
 
+    ai: AISettings = AISettings()
+    """The table `[ai]`: models, limits and tools of AI jobs; see below."""
+
     @property
     def circles_dir(self) -> Path:
         """The folder that holds a folder for each circle."""
@@ -232,7 +240,12 @@ def load(environ: Mapping[str, str] | None = None, base: Settings | None = None,
     given = {name: value for name, value in overrides.items() if value is not None}
     if base is None:
         home = Path(given.get("home") or environ.get(PREFIX + "HOME") or "~/hero").expanduser().absolute()
-        values = _from_file(home / "herojobs.toml") | _from_environment(environ)
+        values = _from_file(home / "herojobs.toml")
+        for name, (value, source) in _from_environment(environ).items():
+            below = values.get(name, ({}, ""))[0]
+            # That variable sets one member of a table; any other replaces the whole setting.
+            joined = below | value if source == AI_MODEL and isinstance(below, dict) else value
+            values[name] = (joined, source)
         base = Settings(home=home)
     else:
         values = {}
@@ -311,12 +324,14 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
         default = default_of(fields[name])
         if isinstance(default, tuple):
             value = [part.strip() for part in text.split(",") if part.strip()]
-        elif isinstance(default, dict):
+        elif isinstance(default, dict | msgspec.Struct):
             try:
                 value = msgspec.json.decode(text)
             except msgspec.DecodeError:
                 raise SettingsError(f"{variable} {text!r}: not a JSON object") from None
         found[name] = (value, variable)
+    if environ.get(AI_MODEL):
+        found["ai"] = (found.get("ai", ({}, ""))[0] | {"model": environ[AI_MODEL]}, AI_MODEL)
     return found
 
 
@@ -327,8 +342,8 @@ def default_of(field: msgspec.structs.FieldInfo) -> Any:
 
 
 def meanings(table: type[msgspec.Struct] = Settings) -> dict[str, str]:
-    """Return what each setting of a table means: the texts below the fields, from this module's source."""
-    source = ast.parse(Path(__file__).read_text("utf-8"))
+    """Return what each setting of a table means: the texts below the fields, from the source."""
+    source = ast.parse(Path(str(sys.modules[table.__module__].__file__)).read_text("utf-8"))
     body = next(node for node in source.body if isinstance(node, ast.ClassDef) and node.name == table.__name__).body
     found = {}
     for field, text in pairwise(body):

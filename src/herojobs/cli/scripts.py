@@ -165,7 +165,11 @@ def settings(json: Json = False) -> None:
     told = meanings()
     made = common.table("setting", "value", "from", "meaning")
     for name, value in values.items():
-        shown = msgspec.json.encode(value, enc_hook=str).decode() if isinstance(value, tuple | dict) else str(value)
+        shown = (
+            msgspec.json.encode(value, enc_hook=str).decode()
+            if isinstance(value, tuple | dict | msgspec.Struct)
+            else str(value)
+        )
         style = None if sources[name] == "default" else "bold"
         made.add_row(name, shown, sources[name], told[name].partition(". ")[0].rstrip("."), style=style)
     common.console().print(made)
