@@ -23,6 +23,8 @@ MAX_TIMEOUT = 30 * 24 * 3600
 MAX_PRIORITY = 9
 MAX_ATTEMPTS = 100
 DEFAULT_MAX_ATTEMPTS = 3
+MAX_RETRIES = 1000
+MAX_RETRY_DELAY = 7 * 24 * 3600
 DEFAULT_MAX_PARAMS = 4 * 1024 * 1024
 
 
@@ -50,7 +52,7 @@ PROCESSORS_GROUP = "herojobs.processors"
 
 
 class Reason(StrEnum):
-    """Why a job ended, in `Job.reason`."""
+    """Why a job ended, in `Job.reason`; or, while it waits, why it waits."""
 
     DONE = "done"
     FAILED = "failed"  # its content raised an error
@@ -60,6 +62,7 @@ class Reason(StrEnum):
     OOM = "oom"  # its worker passed its memory limit, or the kernel ended it for want of memory
     LOST = "lost"  # the WatchDogs that ran it vanished, `max_attempts` times
     REMOVED = "removed"  # taken out of its queue by `empty`
+    RETRYING = "retrying"  # not over: it failed, and waits for its next try
 
 
 def _new() -> str:
@@ -101,7 +104,7 @@ class Job(msgspec.Struct, omit_defaults=True):
         attempts: how often it was started so far.
         max_attempts: how often it may be started when its worker or WatchDog dies.
         priority: 0 to 9; jobs of a higher one start first within their queue.
-        reason: why it ended; see `Reason`.
+        reason: why it ended, or `retrying` while it waits for its next try; see `Reason`.
         signal: the number of the signal that ended its worker, 0 = none.
         created_ms: unix milliseconds of its submission.
         started_ms: unix milliseconds of its latest start.
@@ -112,6 +115,11 @@ class Job(msgspec.Struct, omit_defaults=True):
         alone: whether it is asynchronous but runs in an exclusive worker, since it has blocked an event loop.
         error_detail: what a program can read of the error, such as the code that a called service gave.
         schedule: the schedule and tick that made it, as name@unix-seconds.
+        retries: how many more times it is tried when its content fails; None = by the setting `retry`, normally 0.
+        retry_delay: seconds before the first retry, doubled for each further one; None = by the setting `retry`.
+        retry_on: what is retried: reasons (`failed`, `timeout`, `killed`, `oom`, `lost`) and texts that occur in the
+            error, with `*` for anything; None = by the setting `retry`, normally failed and timeout.
+        retried: how often it was tried again so far.
     """
 
     job_id: int = msgspec.field(default_factory=int, name="jobid")
@@ -143,6 +151,10 @@ class Job(msgspec.Struct, omit_defaults=True):
     alone: bool = False
     error_detail: dict[str, Any] = {}
     schedule: str = ""
+    retries: int | None = None
+    retry_delay: float | None = None
+    retry_on: list[str] | None = None
+    retried: int = 0
 
     @property
     def queue(self) -> Queue:
@@ -158,6 +170,11 @@ class Job(msgspec.Struct, omit_defaults=True):
     def is_over(self) -> bool:
         """Whether the job has ended, well or not."""
         return self.status in ("done", "error")
+
+    @property
+    def most_attempts(self) -> int:
+        """How often it may be started so far: `max_attempts`, and once more for each retry."""
+        return self.max_attempts + self.retried
 
     def to_json(self) -> bytes:
         """Return the job as compact JSON."""
@@ -268,7 +285,24 @@ def validate(job: Job, *, max_params: int = DEFAULT_MAX_PARAMS) -> Queue:
         raise InvalidJob("max_attempts", job.max_attempts, "out of range", f"1 to {MAX_ATTEMPTS}")
     if job.time_scheduled < 0:
         raise InvalidJob("time_scheduled", job.time_scheduled, "negative", "unix seconds")
+    if job.retries is not None or job.retry_delay is not None or job.retry_on is not None:
+        _check_retries(job)
     return queue
+
+
+NEVER_RETRIED = frozenset({Reason.DONE, Reason.CANCELLED, Reason.REMOVED, Reason.RETRYING})
+
+
+def _check_retries(job: Job) -> None:
+    if not 0 <= (job.retries or 0) <= MAX_RETRIES:
+        raise InvalidJob("retries", job.retries, "out of range", f"0 to {MAX_RETRIES}")
+    if not 0 <= (job.retry_delay or 0) <= MAX_RETRY_DELAY:
+        raise InvalidJob("retry_delay", job.retry_delay, "out of range", f"0 to {MAX_RETRY_DELAY} seconds")
+    for each in job.retry_on or ():
+        if not each.strip("* "):
+            raise InvalidJob("retry_on", each, "it meets every error", "failed, or a text that occurs in the error")
+        if each in NEVER_RETRIED:
+            raise InvalidJob("retry_on", each, "such jobs aren't retried", "failed, timeout, killed, oom or lost")
 
 
 def _check_types(job: Job) -> None:

@@ -22,6 +22,7 @@ from msgspec import Meta
 from herojobs.ai_settings import AISettings
 from herojobs.errors import SettingsError, did_you_mean
 from herojobs.job import DEFAULT_MAX_PARAMS
+from herojobs.retries import RetryPolicy
 
 PREFIX = "HEROJOBS_"
 AI_MODEL = "HEROJOBS_AI_MODEL"
@@ -116,6 +117,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     default_timeout: Annotated[int, Meta(ge=1, le=2_592_000)] = 60
     """Seconds a job may run whose own timeout is 0."""
+
+    retry: dict[str, RetryPolicy] = {}
+    """How failing jobs are retried that don't say it themselves, by circle/topic, by circle, or `*` for
+    all others; the nearest one counts, whole."""
+
+    retry_max_delay: Annotated[float, Meta(ge=0, le=2_592_000)] = 3600.0
+    """Longest pause between two tries of a failing job, in seconds; up to a quarter is added by chance."""
 
     max_params: Annotated[int, Meta(ge=1, le=8_388_608)] = DEFAULT_MAX_PARAMS
     """Longest params of a job, in bytes. Longer ones are refused at submission."""

@@ -44,7 +44,7 @@ CLIENT = {
     "resubmit": [("submit", calls.submit(Q, [(1, NEW, 0, 0)], now=T0))],
     "requeue twice": [("requeue", calls.requeue(Q, [calls.Requeue(1, NEW, 0, 0, 0)], now=T0))] * 2,
     "put back": [("put_back", calls.put_back(Q, [(1, "a", b"")], count_attempt=True, now=T0))],
-    "priority": [("put_back", calls.put_back(Q, [(1, "b", NEW)], delay_ms=1, count_attempt=False, now=T0))],
+    "priority": [("put_back", calls.put_back(Q, [calls.Back(1, "b", NEW, 1)], count_attempt=False, now=T0))],
 }
 
 

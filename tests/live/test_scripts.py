@@ -140,7 +140,7 @@ def test_put_back_goes_to_the_head_and_can_spare_the_attempt(redis: Redis) -> No
     answer = redis.run(calls.claim(Q, 10, LEASE, "b", now=T0))
     assert [(each.number, each.at) for each in answer.jobs] == [(1, 1), (2, 1), (3, 1)]
     assert answer.jobs[0].job == job(1, "x")
-    assert redis.run(calls.put_back(Q, [(3, "b", b"")], delay_ms=500, count_attempt=True, now=T0)) == [True]
+    assert redis.run(calls.put_back(Q, [calls.Back(3, "b", b"", 500)], count_attempt=True, now=T0)) == [True]
     assert claim(redis, now=T0 + 499) == []
     assert redis.run(calls.claim(Q, 10, LEASE, "c", now=T0 + 500)).jobs[0].at == 2
 

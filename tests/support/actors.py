@@ -98,6 +98,17 @@ class Good:
         return "marked"
 
     @action
+    def fail_times(self, file: str, times: int) -> str:
+        """Fail so many times, then return how often it ran."""
+        with open(file, "a+") as out:
+            out.write("x")
+            out.flush()
+            ran = out.tell()
+        if ran <= times:
+            raise OSError(f"attempt {ran} fails")
+        return str(ran)
+
+    @action
     def tidy(self, file: str) -> None:
         """Wait for ever, and clean up when interrupted."""
         try:

@@ -156,7 +156,7 @@ def masked(value: Any) -> Any:
 def status_text(job: Job) -> str:
     """Return a job's status in words and colour."""
     if not job.is_over:
-        return f"[{'yellow' if job.status == 'active' else 'cyan'}]{job.status}[/]"
+        return f"[{'yellow' if job.status == 'active' else 'cyan'}]{job.reason or job.status}[/]"
     return "[green]done[/]" if job.status == "done" else f"[red]{job.explain_end() or 'error'}[/]"
 
 

@@ -42,6 +42,19 @@ CircleOr = Annotated[str, typer.Option("--circle", "-c", help="The circle (tenan
 TopicOr = Annotated[str, typer.Option("--topic", "-t", help="The topic (queue) within the circle.")]
 Priority = Annotated[int, typer.Option(help="0 to 9; 9 starts first within its queue.")]
 MaxAttempts = Annotated[int | None, typer.Option(help="How often it may start when its worker dies (3).")]
+Retries = Annotated[
+    int | None, typer.Option(help="How many more times it is tried when it fails; default by the setting retry, 0.")
+]
+RetryDelay = Annotated[
+    float | None, typer.Option(help="Seconds before the first retry, doubled for each further one; likewise, 10.")
+]
+RetryOn = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What is retried: failed, timeout, killed, oom, lost, or a text that occurs in the error, with * for "
+        "anything; may be given more than once. Likewise, failed and timeout."
+    ),
+]
 Keep = Annotated[bool, typer.Option("--log", help="Keep its output.")]
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="A label; may be given more than once.")]
 At = Annotated[str | None, typer.Option(help="When it may start: ISO date and time, or a delay like 90s, 10m, 2h, 1d.")]
@@ -57,13 +70,30 @@ def submit(
     at: At = None,
     priority: Priority = 0,
     max_attempts: MaxAttempts = None,
+    retries: Retries = None,
+    retry_delay: RetryDelay = None,
+    retry_on: RetryOn = None,
     log: Keep = False,
     tag: Tags = None,
     json: Json = False,
 ) -> None:
     """Submit a job and print its reference."""
     with options.client() as hero:
-        job = _submit(hero, file, text, kind, circle, topic, timeout, at, priority, max_attempts, log, tag)
+        job = hero.submit(
+            content(file, text),
+            params_type=_kind(kind, file),
+            circle_id=circle,
+            topic=topic,
+            timeout=timeout,
+            at=None if at is None else _time(at, 1, "at"),
+            priority=priority,
+            max_attempts=max_attempts,
+            retries=retries,
+            retry_delay=retry_delay,
+            retry_on=retry_on,
+            log=log,
+            tags=tag or (),
+        )
     if json:
         common.print_json(job)
     else:
@@ -79,6 +109,9 @@ def run(
     timeout: Timeout = 0,
     priority: Priority = 0,
     max_attempts: MaxAttempts = None,
+    retries: Retries = None,
+    retry_delay: RetryDelay = None,
+    retry_on: RetryOn = None,
     log: Keep = False,
     tag: Tags = None,
     json: Json = False,
@@ -89,8 +122,20 @@ def run(
     """
     with options.client() as hero:
         # Output is kept even if nobody asked: a short job has said all before anyone can listen.
-        keep = log or not json
-        job = _submit(hero, file, text, kind, circle, topic, timeout, None, priority, max_attempts, keep, tag)
+        job = hero.submit(
+            content(file, text),
+            params_type=_kind(kind, file),
+            circle_id=circle,
+            topic=topic,
+            timeout=timeout,
+            priority=priority,
+            max_attempts=max_attempts,
+            retries=retries,
+            retry_delay=retry_delay,
+            retry_on=retry_on,
+            log=log or not json,
+            tags=tag or (),
+        )
         try:
             if not json:
                 with _hint_if_nobody_works(hero, job):
@@ -194,14 +239,72 @@ def cancel(ref: Reference, json: Json = False) -> None:
         print(job.error)
 
 
-def retry(ref: Reference, json: Json = False) -> None:
-    """Queue a job again that is over."""
+def retry(
+    ref: Annotated[str | None, typer.Argument(metavar="[REF]", help="The job, as circle/topic/id.")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="All that ended in error and meet the conditions below.")
+    ] = False,
+    circle: Circle = None,
+    topic: Topic = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Why they ended; cancelled and removed ones only if asked for so.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option("--type", help="The kind of job.")] = None,
+    tag: Annotated[str | None, typer.Option(help="A label.")] = None,
+    since: Annotated[str | None, typer.Option(help="Submitted since: ISO date and time, or an age like 2h.")] = None,
+    json: Json = False,
+) -> None:
+    """Queue a job again that is over, or with --all those that ended in error."""
+    if (ref is None) is not every:
+        common.fail("give REF or --all", common.USAGE)
+    conditions = [name for name, value in locals().items() if name in _CONDITIONS and value is not None]
+    if conditions and not every:
+        common.fail(f"--{conditions[0]} goes with --all", common.USAGE)
     with options.client() as hero:
-        job = hero.retry(common.checked_ref(hero, ref))
+        if ref is not None:
+            job = hero.retry(common.checked_ref(hero, ref))
+            common.print_json(job) if json else print(f"{job.ref} is queued again")
+            return
+        common.check_names(hero, circle, topic)
+        moment = None if since is None else _time(since, -1, "since")
+        with common.working("queueing again ..."):
+            queued = hero.retry_many(circle_id=circle, topic=topic, reason=reason, kind=kind, tag=tag, since=moment)
     if json:
-        common.print_json(job)
+        common.print_json({"queued": [str(each) for each in queued]})
     else:
-        print(f"{job.ref} is queued again")
+        print(f"{len(queued):,} jobs are queued again")
+
+
+_CONDITIONS = frozenset({"circle", "topic", "reason", "kind", "tag", "since"})
+
+
+def duplicate(
+    ref: Reference,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Change a field: timeout=60, params=..., topic=..."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Submit a copy of a job, with changes, and print its reference."""
+    with options.client() as hero:
+        job = hero.duplicate(common.checked_ref(hero, ref), **dict(map(_change, changes or ())))
+    common.print_json(job) if json else print(job.ref)
+
+
+def _change(text: str) -> tuple[str, Any]:
+    """Return the field and value of `field=value`: JSON, except where the field is text."""
+    import msgspec
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidJob("--set", text, "no value", "field=value, like timeout=60")
+    if isinstance(getattr(Job(), name, None), str):
+        return name, value
+    try:
+        return name, msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return name, value  # refused with what is right, or a word in a list
 
 
 def delete(ref: Reference, json: Json = False) -> None:
@@ -260,38 +363,16 @@ COMMANDS: dict[str, Any] = {
     "list": list_,
     "cancel": cancel,
     "retry": retry,
+    "duplicate": duplicate,
     "delete": delete,
     "history": history,
     "logs": logs,
 }
 
 
-def _submit(
-    hero: HeroJobs,
-    file: str | None,
-    text: str | None,
-    kind: str | None,
-    circle: str,
-    topic: str,
-    timeout: int,
-    at: str | None,
-    priority: int,
-    max_attempts: int | None,
-    log: bool,
-    tags: list[str] | None,
-) -> Job:
-    return hero.submit(
-        content(file, text),
-        params_type=kind or KINDS.get(Path(file or "").suffix.lower(), "heroscript"),
-        circle_id=circle,
-        topic=topic,
-        timeout=timeout,
-        at=None if at is None else _time(at, 1, "at"),
-        priority=priority,
-        max_attempts=max_attempts,
-        log=log,
-        tags=tags or (),
-    )
+def _kind(kind: str | None, file: str | None) -> str:
+    """Return the kind of job that was asked for, or that the file's ending tells."""
+    return kind or KINDS.get(Path(file or "").suffix.lower(), "heroscript")
 
 
 def content(file: str | None, text: str | None = None) -> str:
@@ -360,7 +441,9 @@ def _show(job: Job) -> None:
         "state": common.status_text(job),
         "kind": job.params_type,
         "timeout": f"{job.timeout} s" if job.timeout else "default",
-        "attempts": f"{job.attempts} of {job.max_attempts}" if job.attempts else "",
+        "attempts": f"{job.attempts} of {job.most_attempts}" if job.attempts else "",
+        "retries": f"{job.retried} of {job.retries or 'the setting'}" if job.retried else "",
+        "next try": common.when(job.time_scheduled * 1000) if job.reason == Reason.RETRYING else "",
         **{name: common.when(value) for name, value in times.items()},
         "took": _took(job),
         "tags": ", ".join(job.tags),

@@ -8,15 +8,20 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from herojobs.client.core import AnyRef, Core, QueueInfo, new_job
+from herojobs.client.core import Core, QueueInfo
+from herojobs.client.given import AnyRef, new_job
 from herojobs.client.open import Opened, settings_for
 from herojobs.job import Job
 from herojobs.live.connect import connect_async
+from herojobs.names import Ref
 from herojobs.settings import Settings
 from herojobs.store import Found
 
 if TYPE_CHECKING:
     from herojobs.client.schedules import AsyncSchedules
+
+list_ = list
+"""The built-in name, which the method `list` hides."""
 
 
 class AsyncHeroJobs:
@@ -52,9 +57,27 @@ class AsyncHeroJobs:
         log: bool = False,
         tags: Iterable[str] = (),
         parent: str = "",
+        retries: int | None = None,
+        retry_delay: float | None = None,
+        retry_on: Iterable[str] | None = None,
     ) -> Job:
         """Store a job and queue it; see `HeroJobs.submit`."""
-        job = new_job(params, params_type, circle_id, topic, timeout, at, priority, max_attempts, log, tags, parent)
+        job = new_job(
+            params,
+            params_type,
+            circle_id,
+            topic,
+            timeout,
+            at,
+            priority,
+            max_attempts,
+            log,
+            tags,
+            parent,
+            retries,
+            retry_delay,
+            retry_on,
+        )
         return (await self.submit_many([job]))[0]
 
     async def submit_many(self, jobs: Iterable[Job | Mapping[str, Any]]) -> list[Job]:
@@ -96,7 +119,25 @@ class AsyncHeroJobs:
 
     async def retry(self, ref: AnyRef) -> Job:
         """Queue a job again that is over; see `HeroJobs.retry`."""
-        return await (await self._core()).retry(ref)
+        return await (await self._core()).again.retry(ref)
+
+    async def retry_many(
+        self,
+        *,
+        circle_id: str | None = None,
+        topic: str | None = None,
+        reason: str | None = None,
+        kind: str | None = None,
+        tag: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list_[Ref]:
+        """Queue all jobs again that ended in error and meet every condition given; see `HeroJobs.retry_many`."""
+        return await (await self._core()).again.retry_many(circle_id, topic, reason, kind, tag, since, until)
+
+    async def duplicate(self, ref: AnyRef, **changes: Any) -> Job:
+        """Submit a copy of a job with some fields changed; see `HeroJobs.duplicate`."""
+        return await (await self._core()).again.duplicate(ref, changes, self._session_key)
 
     async def delete(self, ref: AnyRef) -> None:
         """Remove a job for good; see `HeroJobs.delete`."""

@@ -8,16 +8,21 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from herojobs.client.core import AnyRef, Core, QueueInfo, new_job
+from herojobs.client.core import Core, QueueInfo
+from herojobs.client.given import AnyRef, new_job
 from herojobs.client.open import Opened, settings_for
 from herojobs.job import Job
 from herojobs.live.connect import connect_blocking
 from herojobs.live.redis import run_sync
+from herojobs.names import Ref
 from herojobs.settings import Settings
 from herojobs.store import Found
 
 if TYPE_CHECKING:
     from herojobs.client.schedules import Schedules
+
+list_ = list
+"""The built-in name, which the method `list` hides."""
 
 
 class HeroJobs:
@@ -62,6 +67,9 @@ class HeroJobs:
         log: bool = False,
         tags: Iterable[str] = (),
         parent: str = "",
+        retries: int | None = None,
+        retry_delay: float | None = None,
+        retry_on: Iterable[str] | None = None,
     ) -> Job:
         """Store a job and queue it.
 
@@ -79,6 +87,10 @@ class HeroJobs:
             log: whether its output is kept after it is over.
             tags: free labels to find it by.
             parent: reference of the job that submits this one.
+            retries: how many more times it is tried when its content fails; None = by the setting `retry`, normally 0.
+            retry_delay: seconds before the first retry, doubled for each further one; None = likewise, normally 10.
+            retry_on: what is retried: reasons (`failed`, `timeout`, `killed`, `oom`, `lost`) and texts that occur in
+                the error, with `*` for anything; None = likewise, normally failed and timeout.
 
         Returns:
             the job, with its id.
@@ -89,7 +101,22 @@ class HeroJobs:
             SubmissionUnconfirmed: the job is stored, but Redis didn't confirm it; it will run.
             OurDBError: the job can't be stored (disk full, say); nothing was queued.
         """
-        job = new_job(params, params_type, circle_id, topic, timeout, at, priority, max_attempts, log, tags, parent)
+        job = new_job(
+            params,
+            params_type,
+            circle_id,
+            topic,
+            timeout,
+            at,
+            priority,
+            max_attempts,
+            log,
+            tags,
+            parent,
+            retries,
+            retry_delay,
+            retry_on,
+        )
         return self.submit_many([job])[0]
 
     def submit_many(self, jobs: Iterable[Job | Mapping[str, Any]]) -> list[Job]:
@@ -184,7 +211,55 @@ class HeroJobs:
             JobConflict: it isn't over.
             SubmissionUnconfirmed: it is stored as new, but Redis didn't confirm it; it will run.
         """
-        return run_sync(self._core.retry(ref))
+        return run_sync(self._core.again.retry(ref))
+
+    def retry_many(
+        self,
+        *,
+        circle_id: str | None = None,
+        topic: str | None = None,
+        reason: str | None = None,
+        kind: str | None = None,
+        tag: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list_[Ref]:
+        """Queue all jobs again that ended in error and meet every condition given; those submitted first go first.
+
+        Args:
+            circle_id: their circle.
+            topic: their topic.
+            reason: why they ended, see `herojobs.job.Reason`. Jobs that somebody ended (`cancelled`, `removed`) are
+                queued again only if this asks for them.
+            kind: their params_type.
+            tag: one of their tags.
+            since: submitted at or after this.
+            until: submitted before this.
+
+        Returns:
+            what was queued again.
+
+        Raises:
+            InvalidJob: a condition can't be met by any job.
+            SubmissionUnconfirmed: some are stored as new, but Redis didn't confirm them; these will run.
+        """
+        return run_sync(self._core.again.retry_many(circle_id, topic, reason, kind, tag, since, until))
+
+    def duplicate(self, ref: AnyRef, **changes: Any) -> Job:
+        """Submit a copy of a job, whatever became of that one, with some fields changed.
+
+        Args:
+            ref: the job to copy.
+            changes: fields by their Python names: `params`, `timeout`, `topic` ...
+
+        Returns:
+            the new job.
+
+        Raises:
+            JobNotFound: there is no such job.
+            InvalidJob: a changed field doesn't exist, can't be set, or is wrong; as `submit`.
+        """
+        return run_sync(self._core.again.duplicate(ref, changes, self._session_key))
 
     def delete(self, ref: AnyRef) -> None:
         """Remove a job for good: from its queue, from Redis, and its whole history from OurDB.

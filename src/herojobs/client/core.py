@@ -12,13 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from herojobs import job as jobs
+from herojobs.client.again import Again
+from herojobs.client.given import AnyRef, as_job, as_ref, redis_key
 from herojobs.errors import InvalidJob, JobConflict, JobNotFound, RedisUnavailable, SubmissionUnconfirmed, WaitTimeout
 from herojobs.job import Job, JobStatus, Reason, now_ms, validate
 from herojobs.live import admin
-from herojobs.live.call import Call, JobKey, job_key
+from herojobs.live.call import Call
 from herojobs.live.calls import Submitted, submit
 from herojobs.live.redis import Redis
 from herojobs.names import Queue, Ref
@@ -33,9 +33,6 @@ RECHECK = 1.0
 
 LAST_WORDS = 0.1
 """Seconds that `follow` waits for more of a job that is over: OurDB has its end before its last words are published."""
-
-AnyRef = str | Ref | Job
-"""What names a job: `circle/topic/id`, a `Ref`, or the job itself."""
 
 
 class QueueInfo(NamedTuple):
@@ -63,6 +60,8 @@ class Core:
         self._redis = redis
         self._store = store
         self._index = index
+        self.again = Again(redis, store, index, self.submit_many)
+        """What runs jobs once more."""
 
     # in
 
@@ -254,7 +253,7 @@ class Core:
         if job.is_over:
             raise JobConflict(f"{Ref(queue, number)} is over already: {job.explain_end()}")
         data = _cancelled(job)
-        answer = await self._redis.run(admin.cancel(queue, _key(job), data, self._settings.result_ttl))
+        answer = await self._redis.run(admin.cancel(queue, redis_key(job), data, self._settings.result_ttl))
         if answer == "over":
             raise JobConflict(f"{Ref(queue, number)} ended in this moment")
         if answer == "running":
@@ -266,31 +265,11 @@ class Core:
             data = _cancelled(job)
         return self._store.get(queue, number)
 
-    async def retry(self, ref: AnyRef) -> Job:
-        """Queue a job again that is over; see `HeroJobs.retry`."""
-        queue, number = as_ref(ref)
-        job, position = self._store.tip(queue, number)
-        if not job.is_over:
-            raise JobConflict(f"{Ref(queue, number)} isn't over, it is {job.status}")
-        await self._redis.connect()
-        job.status, job.reason, job.error, job.result = JobStatus.NEW.value, "", "", ""
-        job.error_detail = {}
-        job.attempts = job.signal = job.time_start = job.time_end = job.started_ms = job.ended_ms = 0
-        job.time_scheduled = now_ms() // 1000
-        data = jobs.encode(job)
-        if self._store.put_many(queue, [Put(number, data, position)])[0] is None:
-            raise JobConflict(f"{Ref(queue, number)} was changed by someone else in this moment")
-        try:
-            await self._redis.run(admin.retry(queue, _key(job), data, job.priority))
-        except RedisUnavailable as e:
-            raise SubmissionUnconfirmed([str(Ref(queue, number))], e) from e
-        return job
-
     async def delete(self, ref: AnyRef) -> None:
         """Remove a job; see `HeroJobs.delete`."""
         queue, number = as_ref(ref)
         job = self._store.get(queue, number)
-        if await self._redis.run(admin.delete(queue, _key(job))) == "running":
+        if await self._redis.run(admin.delete(queue, redis_key(job))) == "running":
             raise JobConflict(f"{Ref(queue, number)} is running; cancel it first")
         self._store.delete(queue, [number])
 
@@ -313,77 +292,13 @@ class Core:
             self._store.put_many(queue, puts)
 
 
-def new_job(
-    params: str,
-    params_type: str,
-    circle_id: str,
-    topic: str,
-    timeout: int,
-    at: int | datetime | None,
-    priority: int,
-    max_attempts: int | None,
-    log: bool,
-    tags: Iterable[str],
-    parent: str,
-) -> Job:
-    """Return a job made of what `HeroJobs.submit` was given."""
-    when = int(at.timestamp()) if isinstance(at, datetime) else at or 0
-    return Job(
-        params=params,
-        params_type=str(params_type),
-        circle_id=circle_id,
-        topic=topic,
-        timeout=timeout,
-        time_scheduled=when,
-        priority=priority,
-        max_attempts=jobs.DEFAULT_MAX_ATTEMPTS if max_attempts is None else max_attempts,
-        log=log,
-        tags=list(tags),
-        parent=parent,
-    )
-
-
-def as_job(given: Job | Mapping[str, Any]) -> Job:
-    """Return a new job from a `Job` that isn't submitted yet, or from its fields by their Python names.
-
-    Raises:
-        InvalidJob: it was submitted already, or has a field that doesn't exist or is of a wrong type.
-    """
-    if isinstance(given, Job):
-        if given.job_id:
-            raise InvalidJob("job_id", given.job_id, "this job was submitted already", "a new Job, or `retry`")
-        return given
-    try:
-        named = {jobs.JSON_NAMES[name]: value for name, value in given.items()}
-        return msgspec.convert({"circleid": "default", **named}, Job, strict=True)
-    except KeyError as e:
-        raise InvalidJob(str(e.args[0]), given[e.args[0]], "a job has no such field") from None
-    except msgspec.ValidationError as e:
-        raise InvalidJob("job", dict(given), str(e)) from None
-
-
-def as_ref(ref: AnyRef) -> Ref:
-    """Return the reference that names a job.
-
-    Raises:
-        InvalidReference: the text isn't one.
-    """
-    if isinstance(ref, Ref):
-        return ref
-    return ref.ref if isinstance(ref, Job) else Ref.parse(ref)
-
-
 def _cancelled(job: Job) -> bytes:
     """Mark a job as cancelled before it started; return its JSON."""
     now = now_ms()
-    job.status, job.reason, job.error = JobStatus.ERROR.value, Reason.CANCELLED.value, "cancelled before it started"
+    when = "its next try" if job.reason == Reason.RETRYING else "it started"
+    job.status, job.reason, job.error = JobStatus.ERROR.value, Reason.CANCELLED.value, f"cancelled before {when}"
     job.ended_ms, job.time_end = now, now // 1000
     return jobs.encode(job)
-
-
-def _key(job: Job) -> JobKey:
-    """Return the id by which Redis knows a job."""
-    return job_key(job.key.encode()) if job.key else job.job_id
 
 
 def _from(path: Path, position: int) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from herojobs.client.core import as_job
+from herojobs.client.given import as_job
 from herojobs.job import Job
 from herojobs.schedules import Schedule, ScheduleBook
 from herojobs.settings import Settings

@@ -25,7 +25,7 @@ from herojobs.live.recovery import Requeue, Requeued, adopt, bury, requeue, rest
 from herojobs.names import Queue
 
 __all__ = [
-    "Claim", "Claimed", "Counts", "Emptied", "Entry", "Existing", "Extended", "JobKey", "Requeue", "Requeued",
+    "Back", "Claim", "Claimed", "Counts", "Emptied", "Entry", "Existing", "Extended", "JobKey", "Requeue", "Requeued",
     "Started", "Submitted", "adopt", "bury", "cancel", "claim", "counts", "delete", "empty", "extend", "finish",
     "job_key", "look", "publish_log", "put_back", "requeue", "restore", "retry", "start", "submit", "sum_of",
 ]  # fmt: skip
@@ -233,27 +233,44 @@ def finish(queue: Queue, jobs: Iterable[tuple[JobKey, str, bytes, str]], ttl: in
     return Call("finish", queue, args, flags)
 
 
+class Back(NamedTuple):
+    """A claimed job to put back.
+
+    Attributes:
+        id: its id.
+        token: the claim's.
+        job: its JSON; empty leaves the job as it stands.
+        delay_ms: milliseconds that it must wait first; 0 = it goes to the queue's head.
+    """
+
+    id: JobKey
+    token: str
+    job: bytes
+    delay_ms: int = 0
+
+
 def put_back(
     queue: Queue,
-    jobs: Iterable[tuple[JobKey, str, bytes]],
+    jobs: Iterable[tuple[JobKey, str, bytes] | Back],
     *,
-    delay_ms: int = 0,
     count_attempt: bool,
+    event: str = "put_back",
     now: int = 0,
 ) -> Call[list[bool]]:
     """Give claimed jobs back to the queue's head, one after another: pass the one that shall be first last.
 
     Args:
         queue: the queue.
-        jobs: (id, token, JSON) of each; empty JSON leaves the job as it stands.
-        delay_ms: milliseconds that they must wait first.
+        jobs: `Back` values, or plain tuples of (id, token, JSON).
         count_attempt: False takes the attempt back: the job was never started.
+        event: what those who listen are told, `put_back` or `retrying`.
         now: see above.
 
     Returns:
         for each job whether it was accepted; if not, another has taken it over.
     """
-    args: list[str | bytes | int] = [now, delay_ms, int(count_attempt)]
-    for key, token, job in jobs:
-        args += (key, proven(token), job, sum_of(job) if job else b"")
+    args: list[str | bytes | int] = [now, int(count_attempt), event]
+    for each in jobs:
+        job = each[2]
+        args += (each[0], proven(each[1]), job, sum_of(job) if job else b"", each[3] if len(each) > 3 else 0)
     return Call("put_back", queue, args, flags)

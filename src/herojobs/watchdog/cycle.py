@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from herojobs.errors import RedisUnavailable
 from herojobs.job import now_ms
 from herojobs.live.call import Call
-from herojobs.live.calls import Claim, Started, put_back
+from herojobs.live.calls import Back, Claim, Started, put_back
 from herojobs.live.redis import AsyncRedis
 from herojobs.names import Queue
 from herojobs.ourdb import DatabaseLocked, OurDBError
@@ -161,6 +161,7 @@ class Cycle:
             self._unsent += self._logs.write(output)
         for group in by_queue(pool.ended).values():  # they stay in the list, thus leased, until they are written
             self._unsent += await self._life.end(group)
+            self._expect_retries(group)
             written = set(group)
             pool.ended = [run for run in pool.ended if run not in written]
         for counted in (True, False):
@@ -176,6 +177,12 @@ class Cycle:
             if run.deadline and not run.told and not run.abandoned and run.deadline - run.timeout < started_before
         )
 
+    def _expect_retries(self, ended: Iterable[Run]) -> None:
+        now = now_ms()
+        for run in ended:
+            if run.retry_ms:
+                self._turns.expect(run.queue, now + run.retry_ms)
+
     def _claims(self) -> list[tuple[Queue, str, Call[Claim]]]:
         if not self._claiming or not self._well:
             return []
@@ -189,7 +196,7 @@ class Cycle:
         try:
             runs, calls = await self._life.accept(queue, token, claim.jobs)
         except (OurDBError, OSError):
-            back = [(each.id, token, b"") for each in reversed(claim.jobs)]
+            back = [Back(each.id, token, b"") for each in reversed(claim.jobs)]
             self._unsent.append(put_back(queue, back, count_attempt=False))
             raise
         except Exception:  # what nobody expected costs the job that meets it its start, not the WatchDog its life
@@ -198,8 +205,8 @@ class Cycle:
                     await self._accept(queue, token, claim._replace(jobs=[each]))
                 return
             log.exception("%s: the job %r can't be started; it is tried again later", queue, claim.jobs[0].id)
-            back = [(claim.jobs[0].id, token, b"")]
-            self._unsent.append(put_back(queue, back, delay_ms=UNEXPECTED_PAUSE_MS, count_attempt=True))
+            back = [Back(claim.jobs[0].id, token, b"", UNEXPECTED_PAUSE_MS)]
+            self._unsent.append(put_back(queue, back, count_attempt=True))
             return
         self._unsent += calls
         self.pool.dispatch(runs)

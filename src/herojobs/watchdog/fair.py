@@ -62,7 +62,11 @@ class Turns:
             if not topics:
                 self._hot.pop(queue.circle, None)
         if next_due:
-            heapq.heappush(self._due, (next_due, queue))
+            self.expect(queue, next_due)
+
+    def expect(self, queue: Queue, due_ms: int) -> None:
+        """Note that something in a queue is due at a time, in unix milliseconds."""
+        heapq.heappush(self._due, (due_ms, queue))
 
     def heat_due(self, now_ms: int) -> bool:
         """Heat the queues in which something is due by now; return whether there was one."""

@@ -19,12 +19,13 @@ import msgspec
 
 from herojobs import job as jobs
 from herojobs.errors import InvalidJob, ParamsTooLarge
-from herojobs.job import Job, JobStatus, now_ms
+from herojobs.job import Job, JobStatus, Reason, now_ms
 from herojobs.live.call import Call, JobKey, job_key
-from herojobs.live.calls import Claimed, bury, claim, finish, put_back, start
+from herojobs.live.calls import Back, Claimed, bury, claim, finish, put_back, start
 from herojobs.live.transport import Redis
 from herojobs.names import Queue
 from herojobs.outcome import Cancelled, Failed, Lost, apply
+from herojobs.retries import pause_before_retry, policy_of, prepare_retry
 from herojobs.settings import Settings
 from herojobs.store.base import Position, Put, Store
 from herojobs.store.jobs import read
@@ -69,6 +70,7 @@ class Life:
         calls: list[Call[Any]] = []
         over: list[tuple[JobKey, str, bytes, str]] = []
         ended: list[Run] = []
+        early: list[Back] = []
         now = now_ms()
         puts: list[Put] = []
         tips = self._store.tips(queue, [each.db_id for each in claimed])
@@ -92,11 +94,18 @@ class Life:
             run.position = tip.position
             if each.cx:
                 run.outcome = Cancelled()
-            elif each.at > job.max_attempts:
+            elif each.at > job.most_attempts:
                 run.outcome = Lost(job.max_attempts)
             if run.outcome is not None:
                 ended.append(run)
                 continue
+            if job.reason:
+                wait = job.time_scheduled * 1000 - now if job.reason == Reason.RETRYING else 0
+                if wait > 0:  # Redis wasn't told that it waits for its retry
+                    early.append(Back(run.id, token, b"", wait))
+                    continue
+                job.reason = job.error = job.result = ""
+                job.error_detail, job.ended_ms = {}, 0
             job.attempts = each.at
             job.status = JobStatus.ACTIVE.value
             job.started_ms = now
@@ -107,6 +116,8 @@ class Life:
         runs, refused = await self._put(queue, runs, puts)
         if refused:  # something wrote to them between our look and our write: look again at the next claim
             calls.append(put_back(queue, [(run.id, token, b"") for run in refused], count_attempt=False))
+        if early:
+            calls.append(put_back(queue, early, count_attempt=False))
         if over:
             calls.append(finish(queue, over, self._ttl))
         calls += await self.end(ended)
@@ -123,7 +134,10 @@ class Life:
         return calls
 
     async def end(self, runs: Iterable[Run]) -> list[Call[Any]]:
-        """Write the outcome of runs to OurDB; return the calls that write it to Redis."""
+        """Write the outcome of runs to OurDB; return the calls that write it to Redis.
+
+        A job that failed and has retries left isn't over: it goes back to wait for its next try.
+        """
         calls: list[Call[Any]] = []
         now = now_ms()
         for queue, group in by_queue(runs).items():
@@ -134,17 +148,31 @@ class Life:
                 apply(job, run.outcome, now)
                 if run.took:
                     job.started_ms = now - run.took // 1000
+                if job.status == JobStatus.ERROR:
+                    run.retry_ms = self._prepare_retry(queue, job, now)
                 run.data = jobs.encode(job)
                 puts.append(Put(run.db_id, run.data, run.position))
             accepted, refused = await self._put(queue, group, puts)
             for run in refused:
                 log.warning("%s: another WatchDog has taken it over; what this one found is dropped", run.ref)
+            if again := [run for run in accepted if run.retry_ms]:
+                accepted = [run for run in accepted if not run.retry_ms]
+                calls += _retries(queue, again)
             if accepted:
                 ends = [(run.id, run.token, for_redis(run.job, run.id, run.data), run.job.status) for run in accepted]
                 calls.append(finish(queue, ends, self._ttl))
                 if str(queue) == self._settings.legacy_mirror:
                     self.mirrored += [(f"jobsmanager:{id}", data) for id, _, data, _ in ends if isinstance(id, int)]
         return calls
+
+    def _prepare_retry(self, queue: Queue, job: Job, now: int) -> int:
+        """Have a failed job wait for its next try, if it has one; return for how many milliseconds, 0 = it is over."""
+        policy = policy_of(queue, self._settings.retry)
+        pause = pause_before_retry(job, policy, self._settings.retry_max_delay)
+        if pause is None:
+            return 0
+        prepare_retry(job, pause, now)
+        return max(1, int(pause * 1000))
 
     async def give_back(self, runs: Iterable[Run], *, counted: bool) -> list[Call[Any]]:
         """Write runs as new again; return the calls that put their jobs at their queues' heads.
@@ -192,12 +220,27 @@ class Life:
             return (await self._write(queue, [put]))[0]
         except ParamsTooLarge as e:
             apply(run.job, Failed(f"the result can't be stored: {e}"), run.job.ended_ms)
+            run.retry_ms = 0
             run.data = jobs.encode(run.job)
             return (await self._write(queue, [put._replace(data=run.data)]))[0]
 
     @property
     def _ttl(self) -> int:
         return self._settings.result_ttl
+
+
+def _retries(queue: Queue, runs: Sequence[Run]) -> list[Call[Any]]:
+    """Return the calls that have failed jobs wait for their next try. A start that never was, isn't counted."""
+    calls: list[Call[Any]] = []
+    for counted in (True, False):
+        back = [
+            Back(run.id, run.token, for_redis(run.job, run.id, run.data), run.retry_ms)
+            for run in runs
+            if isinstance(run.outcome, Lost) is not counted
+        ]
+        if back:
+            calls.append(put_back(queue, back, count_attempt=counted, event="retrying"))
+    return calls
 
 
 def for_redis(job: Job, key: JobKey, data: bytes) -> bytes:

@@ -292,7 +292,7 @@ class Pool:
 
     def _blocked(self, run: Run) -> None:
         """Have a run that blocked the event loop start again alone."""
-        if run.job.attempts >= run.job.max_attempts:
+        if run.job.attempts >= run.job.most_attempts:
             self._end(run, Failed(f"it blocked the event loop for over {BLOCKED_AFTER:g} s: {BLOCKED_HINT}"))
         else:
             log.warning("%s blocked the event loop: %s; it starts again, in an exclusive worker", run.ref, BLOCKED_HINT)
@@ -377,10 +377,10 @@ class Pool:
             self._end(run, TimedOut(run.timeout) if run.why == "timeout" else Cancelled())
             return
         out_of_memory = code == -signal.SIGKILL and not child.killed and child.died_of_memory()
-        if run.job.attempts < run.job.max_attempts:
+        if run.job.attempts < run.job.most_attempts:
             how = "was ended for want of memory" if out_of_memory else f"died ({_exit_text(code)})"
-            log.warning("%s: its worker %s; attempt %d of %d", run.ref, how, run.job.attempts, run.job.max_attempts)
-            if child.concurrent and run.job.attempts + 1 == run.job.max_attempts:
+            log.warning("%s: its worker %s; attempt %d of %d", run.ref, how, run.job.attempts, run.job.most_attempts)
+            if child.concurrent and run.job.attempts + 1 == run.job.most_attempts:
                 run.job.alone = True  # one of many that ran there ends workers: the last attempt is made without others
             self.put_back.append(run)
         elif out_of_memory:

@@ -31,6 +31,7 @@ class Run:
         blocked: it was found to block the event loop of the concurrent worker.
         took: microseconds that it ran, as its worker says; 0 = unknown.
         logged: bytes of its log that are kept so far.
+        retry_ms: milliseconds until the job is tried again, once this run has failed; 0 = it is over.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class Run:
         "position",
         "queue",
         "ref",
+        "retry_ms",
         "timeout",
         "token",
         "told",
@@ -78,4 +80,5 @@ class Run:
         self.blocked = False
         self.took = 0
         self.logged = 0
+        self.retry_ms = 0
         self.outcome: Outcome | None = None

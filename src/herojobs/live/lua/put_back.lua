@@ -1,10 +1,10 @@
 -- Gives claimed jobs back to the queue. Each goes to the head in turn, so that the last one given is the first there.
--- ARGV: now, delay in ms (0 = to the head), 1 if the attempt counts or 0, then for each: id, token, job, sum
---       (job '' = leave it as it is)
+-- ARGV: now, 1 if the attempt counts or 0, what the event says, then for each: id, token, job, sum,
+--       delay in ms (0 = to the head)       (job '' = leave it as it is)
 -- Returns: for each job 1 = accepted, 0 = lost
-local delay, counts, answer, ids, delayed = tonumber(ARGV[2]), ARGV[3] == '1', {}, {}, {}
-for i = 4, #ARGV, 4 do
-  local id, key = ARGV[i], jobs .. ARGV[i]
+local counts, event, answer, ids, delayed = ARGV[2] == '1', ARGV[3], {}, {}, {}
+for i = 4, #ARGV, 5 do
+  local id, key, delay = ARGV[i], jobs .. ARGV[i], tonumber(ARGV[i + 4])
   local was = call('HMGET', key, 'lt', 'job', 'sum', 'at')
   if was[1] ~= ARGV[i + 1] then
     answer[#answer + 1] = 0
@@ -24,7 +24,7 @@ for i = 4, #ARGV, 4 do
         ids[#ids + 1] = id
       end
     end
-    tell('put_back', id)
+    tell(event, id, delay > 0 and ',"due":' .. now + delay or nil)
   end
 end
 each('ZADD', later, delayed)

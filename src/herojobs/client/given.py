@@ -1,0 +1,89 @@
+"""What callers give a client, made into what it works with: jobs and references."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from herojobs import job as jobs
+from herojobs.errors import InvalidJob
+from herojobs.job import Job
+from herojobs.live.call import JobKey, job_key
+from herojobs.names import Ref
+
+AnyRef = str | Ref | Job
+"""What names a job: `circle/topic/id`, a `Ref`, or the job itself."""
+
+
+def new_job(
+    params: str,
+    params_type: str,
+    circle_id: str,
+    topic: str,
+    timeout: int,
+    at: int | datetime | None,
+    priority: int,
+    max_attempts: int | None,
+    log: bool,
+    tags: Iterable[str],
+    parent: str,
+    retries: int | None,
+    retry_delay: float | None,
+    retry_on: Iterable[str] | None,
+) -> Job:
+    """Return a job made of what `HeroJobs.submit` was given."""
+    when = int(at.timestamp()) if isinstance(at, datetime) else at or 0
+    return Job(
+        params=params,
+        params_type=str(params_type),
+        circle_id=circle_id,
+        topic=topic,
+        timeout=timeout,
+        time_scheduled=when,
+        priority=priority,
+        max_attempts=jobs.DEFAULT_MAX_ATTEMPTS if max_attempts is None else max_attempts,
+        log=log,
+        tags=list(tags),
+        parent=parent,
+        retries=retries,
+        retry_delay=retry_delay,
+        retry_on=None if retry_on is None else list(retry_on),
+    )
+
+
+def as_job(given: Job | Mapping[str, Any]) -> Job:
+    """Return a new job from a `Job` that isn't submitted yet, or from its fields by their Python names.
+
+    Raises:
+        InvalidJob: it was submitted already, or has a field that doesn't exist or is of a wrong type.
+    """
+    if isinstance(given, Job):
+        if given.job_id:
+            raise InvalidJob("job_id", given.job_id, "this job was submitted already", "a new Job, or `retry`")
+        return given
+    try:
+        named = {jobs.JSON_NAMES[name]: value for name, value in given.items()}
+        return msgspec.convert({"circleid": "default", **named}, Job, strict=True)
+    except KeyError as e:
+        raise InvalidJob(str(e.args[0]), given[e.args[0]], "a job has no such field") from None
+    except msgspec.ValidationError as e:
+        raise InvalidJob("job", dict(given), str(e)) from None
+
+
+def as_ref(ref: AnyRef) -> Ref:
+    """Return the reference that names a job.
+
+    Raises:
+        InvalidReference: the text isn't one.
+    """
+    if isinstance(ref, Ref):
+        return ref
+    return ref.ref if isinstance(ref, Job) else Ref.parse(ref)
+
+
+def redis_key(job: Job) -> JobKey:
+    """Return the id by which Redis knows a job."""
+    return job_key(job.key.encode()) if job.key else job.job_id
