@@ -61,6 +61,9 @@ class Recall(Message, tag="recall"):
 class Ready(Message, tag="ready"):
     """The worker has loaded everything."""
 
+    pid: int
+    """Its process id; that of the WatchDog's child may be its guard's."""
+
 
 class Unfit(Message, tag="unfit"):
     """The worker can't start, for a reason that another try won't change."""

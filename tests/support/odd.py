@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import re
 import signal
+import subprocess
 import time
 from typing import Any, NoReturn
 
@@ -124,6 +125,14 @@ class Odd:
                 time.sleep(3600)
             os.read(ready, 1)
         os.kill(os.getpid(), signal.SIGKILL)
+
+    @action
+    def daemons(self, file: str, sleep: float = 3600) -> None:
+        """Start two daemons as daemons do, without our environment, then sleep."""
+        script = f"echo $$ >> {file}; exec sleep 3600"
+        for _ in range(2):
+            subprocess.run(["env", "-i", "setsid", "-f", "sh", "-c", script], check=True)
+        time.sleep(sleep)
 
     @action
     def close_all(self) -> None:

@@ -44,7 +44,7 @@ def spawn(given: dict[str, Any]) -> Iterator[Callable[..., subprocess.Popen[str]
             "PYTHONPATH": str(Path(__file__).parents[1]),
             "HEROJOBS_HOME": str(given["home"]),
             "HEROJOBS_REDIS_URL": str(given["redis_url"]),
-            "HEROJOBS_ACTORS": "support.actors",
+            "HEROJOBS_ACTORS": "support.actors,support.odd",
             "HEROJOBS_LEASE": "1",
             "HEROJOBS_WORKERS": "1",
             **{f"HEROJOBS_{name.upper()}": str(value) for name, value in settings.items()},
@@ -72,21 +72,24 @@ def noted(redis_url: str) -> Iterator[Callable[[Job], None]]:
         yield lambda job: until(lambda: plain.hget(f"herojobs:default:default:{job.job_id}", "st") == b"active")
 
 
-@pytest.mark.parametrize("script", ["!!bad.family file:'{}'", "!!bad.c_call"])
+@pytest.mark.parametrize(
+    "script",
+    ["!!bad.family file:'{}'", "!!bad.family file:'{}' own_session:true", "!!odd.daemons file:'{}'", "!!bad.c_call"],
+)
 def test_all_processes_of_a_killed_watchdog_end(
     hero: HeroJobs, spawn: Callable[..., Any], tmp_path: Path, script: str
 ) -> None:
-    """What jobs forked too, and a worker in C code that no Python code could tell to end."""
-    for _ in range(2):
+    """What jobs forked too, in whatever session, and a worker in C code that no Python code could tell to end."""
+    for n in range(2):
         process = spawn(workers=2)
-        pids = tmp_path / "pids"
-        pids.unlink(missing_ok=True)
+        pids = tmp_path / f"pids{n}"
         job = hero.submit(script.format(pids), max_attempts=1)
         until(lambda job=job: hero.get(job).status == "active")
-        if "family" in script:
-            until(lambda pids=pids: pids.exists() and len(pids.read_text().splitlines()) == 2)
         family = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
-        assert len(family) >= 2
+        if "file" in script:
+            until(lambda pids=pids: pids.exists() and len(pids.read_text().splitlines()) == 2)
+            family += map(int, pids.read_text().split())
+        assert len(family) >= 4
         process.kill()
         process.wait()
         until(lambda family=family: not any(lives(pid) for pid in family), 1)

@@ -148,6 +148,20 @@ async def test_nothing_is_left_of_a_worker_that_died(tmp_path: Path, how: str) -
             await driver.until(lambda: not any(_lives(pid) for pid in pids), 2)
 
 
+@pytest.mark.parametrize("killed", ["guard", "worker"])
+async def test_nothing_is_left_of_a_worker_whatever_of_it_is_killed(tmp_path: Path, killed: str) -> None:
+    async with PoolDriver(tmp_path, actors=["support.actors"]) as driver:
+        (run,) = driver.dispatch(driver.run(f"!!bad.family file:'{tmp_path}/pids' own_session:true"))
+        pids = tmp_path / "pids"
+        await driver.until(lambda: pids.exists() and len(pids.read_text().splitlines()) == 2)
+        (child,) = driver.pool.children()
+        os.kill(child.pid if killed == "guard" else child.worker_pid, signal.SIGKILL)
+        await driver.finish(run)
+        assert driver.pool.put_back == [run]
+        family = [child.worker_pid, *map(int, pids.read_text().split())]
+        await driver.until(lambda: not any(_lives(pid) for pid in family), 2)
+
+
 async def test_a_worker_that_closes_everything_or_stops_itself_is_ended_in_time(tmp_path: Path) -> None:
     async with PoolDriver(tmp_path, actors=["support.odd"], workers=2) as driver:
         began = time.monotonic()

@@ -27,6 +27,8 @@ from herojobs.worker.output import unread
 AHEAD_MICROS = 20_000
 """Work that an exclusive worker is sent ahead, measured by how long its jobs took lately."""
 AHEAD_MAX = 64
+PATIENCE = 1.0
+"""Seconds that a worker's guard gets to end its family; then we do."""
 MARK = "HEROJOBS_WORKER"
 """Environment variable by which all descendants of a worker are known."""
 
@@ -39,6 +41,7 @@ class Child:
         ready: whether it has loaded everything.
         runs: what it was given and hasn't reported, oldest first; of an exclusive worker the first one runs.
         blocked: whether we killed it because its event loop was held.
+        worker_pid: process id of the worker itself, once it is ready.
         killed_for: the run because of which we killed it, None = we didn't, or not because of a run.
         heard: monotonic time of its last message.
         done: runs that it has reported.
@@ -61,6 +64,8 @@ class Child:
         self.killed = False
         self.blocked = False
         self._buried = False
+        self._kill_until = 0.0
+        self.worker_pid = 0
         self.recalled = False
         self.done = 0
         self.took = AHEAD_MICROS / 2
@@ -108,7 +113,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The worker's process id."""
+        """The process id of our child: the worker's guard, or where there is none the worker."""
         return self.process.pid
 
     @property
@@ -136,9 +141,10 @@ class Child:
                 run.deadline = self._loop.time() + run.timeout
         self._write(frame([Start(run.number, run.data, run.ref, run.job.alone) for run in runs]))
 
-    def become_ready(self) -> None:
+    def become_ready(self, worker_pid: int) -> None:
         """Note that the worker has loaded everything, and only now starts what it was given."""
         self.ready = True
+        self.worker_pid = worker_pid
         for run in self.runs.values():
             run.deadline = self._loop.time() + run.timeout
 
@@ -162,11 +168,15 @@ class Child:
             return
         self.killed = True
         self.killed_for = because
-        end_family(self.pid)
+        self._kill_until = self._loop.time() + PATIENCE
+        if sys.platform == "linux":
+            self._close_life()
+        else:
+            end_family(self.pid)
 
     def end_if_family_left(self, run: Run) -> None:
         """End the worker if an interrupted run, which is over, left processes behind."""
-        if _descendants(self.pid):
+        if any(process.pid != self.worker_pid for process in _descendants(self.pid)):
             self.kill(run)
 
     def retire(self) -> None:
@@ -176,14 +186,23 @@ class Child:
 
     def is_dead(self) -> bool:
         """Return whether the process has ended; it isn't reaped yet."""
-        return self.process.returncode is not None or _has_exited(self.pid)
+        if self.process.returncode is not None or _has_exited(self.pid):
+            return True
+        if self.killed and self._loop.time() > self._kill_until:  # its guard is stopped, say
+            end_family(self.pid)
+        return False
 
     def bury(self) -> int:
         """Reap the dead process after reading what it left; return its exit code, negative for a signal."""
+        try:
+            self.process.wait(PATIENCE if self.killed else None)
+        except subprocess.TimeoutExpired:
+            end_family(self.pid)
         self._on_data(at_end=True)
         self._buried = True
         self.read_output()
-        end_family(self.pid)  # what it forked lives on otherwise
+        if sys.platform != "linux":
+            end_family(self.pid)  # what it forked lives on otherwise
         self._close()
         code = self.process.wait()
         if code and not self.killed:
@@ -270,8 +289,13 @@ class Child:
         if self._output >= 0:
             self._loop.remove_reader(self._output)
             os.close(self._output)
+            self._output = -1
+        self._close_life()
+
+    def _close_life(self) -> None:
+        if self._life >= 0:
             os.close(self._life)
-            self._output = self._life = -1
+            self._life = -1
 
 
 @contextlib.contextmanager

@@ -259,7 +259,7 @@ class Pool:
                 if run is not None:
                     run.blocked = True
             elif isinstance(message, Ready):
-                child.become_ready()
+                child.become_ready(message.pid)
                 if self._unfit and not self._unfit.done():
                     self._unfit.set_result(None)
             elif isinstance(message, Unfit):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from herojobs.worker.process import main
+from herojobs.worker.guard import split_off
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    descriptors = [int(argument) for argument in sys.argv[1:]]
+    split_off(*descriptors)
+    from herojobs.worker.process import main  # after the fork: the guard needs none of what it imports
+
+    main(*descriptors)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import logging
 import os
@@ -21,9 +20,6 @@ from herojobs.frames import Ready, Setup, Unfit, decode_to_worker, frame
 from herojobs.processors.kinds import Processors
 from herojobs.settings import Settings
 from herojobs.worker import output
-
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(data_fd: int, control_fd: int, life_fd: int) -> NoReturn:
@@ -50,7 +46,7 @@ def main(data_fd: int, control_fd: int, life_fd: int) -> NoReturn:
         data.sendall(frame([Unfit(str(e))]))
         sys.exit(1)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=output.install())
-    data.sendall(frame([Ready()]))
+    data.sendall(frame([Ready(os.getpid())]))
     if setup.concurrent:
         from herojobs.worker.concurrent import ConcurrentWorker
 
@@ -73,10 +69,9 @@ def _read_setup(data: socket.socket) -> Setup:
 
 
 def _end_with_parent(life_fd: int) -> None:
-    """Have the kernel end this process's group when the WatchDog dies, and give orphaned grandchildren to us (Linux).
+    """Have the kernel end this process's group when the WatchDog dies, should the guard have died with it (Linux).
 
-    The pipe's end signals the whole group, even while C code holds the interpreter. Where a fork of the WatchDog's
-    process has inherited the pipe, the signal of its death remains.
+    The pipe's end signals the whole group, even while C code holds the interpreter.
     """
     if sys.platform != "linux":
         return  # the control thread sees the closed socket instead
@@ -85,10 +80,6 @@ def _end_with_parent(life_fd: int) -> None:
     fcntl.fcntl(life_fd, fcntl.F_SETFL, os.O_ASYNC)
     if select.select([life_fd], [], [], 0)[0]:
         os.killpg(0, signal.SIGKILL)  # it died before we asked to be told
-    signal.signal(signal.SIGUSR2, lambda *_: os.killpg(0, signal.SIGKILL))
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGUSR2, 0, 0, 0)
-    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _limit(settings: Settings) -> None:
