@@ -12,10 +12,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from herojobs.job import Job, JobStatus, ParamsType, Reason
-
 if TYPE_CHECKING:
     from herojobs.client import AsyncHeroJobs, HeroJobs
+    from herojobs.job import Job, JobStatus, ParamsType, Reason
     from herojobs.watchdog.inline import InlineWatchDog
     from herojobs.watchdog.watchdog import WatchDog
 
@@ -24,6 +23,10 @@ __version__ = "0.1.0"
 __all__ = ["AsyncHeroJobs", "HeroJobs", "InlineWatchDog", "Job", "JobStatus", "ParamsType", "Reason", "WatchDog"]
 
 _LATER = {
+    "Job": "herojobs.job",
+    "JobStatus": "herojobs.job",
+    "ParamsType": "herojobs.job",
+    "Reason": "herojobs.job",
     "HeroJobs": "herojobs.client",
     "AsyncHeroJobs": "herojobs.client",
     "WatchDog": "herojobs.watchdog.watchdog",
@@ -32,7 +35,7 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when they are used: redis-py takes a while to import, and workers never need it.
+    # Loaded when they are used: redis-py takes a while to import, and workers and pytest never need it.
     if name in _LATER:
         return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module 'herojobs' has no attribute {name!r}")

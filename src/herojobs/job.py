@@ -77,9 +77,23 @@ def _heroscript() -> str:
     return "heroscript"
 
 
+_clock: Callable[[], int] | None = None
+
+
 def now_ms() -> int:
     """Return the time as unix milliseconds."""
-    return time.time_ns() // 1_000_000
+    return time.time_ns() // 1_000_000 if _clock is None else _clock()
+
+
+def use_clock(clock: Callable[[], int] | None) -> None:
+    """Have `now_ms` ask another clock, and Redis be told its time; None = the system's. For tests of one process."""
+    global _clock
+    _clock = clock
+
+
+def is_clock_faked() -> bool:
+    """Return whether another clock than the system's is in use."""
+    return _clock is not None
 
 
 # Default factories other than list, dict and set make msgspec write a field even when it has its default.

@@ -17,6 +17,7 @@ from redis.connection import parse_url
 from redis.exceptions import NoScriptError, RedisError
 
 from herojobs.errors import RedisUnavailable, SettingsError
+from herojobs.job import is_clock_faked, now_ms
 from herojobs.live.call import Call, script
 from herojobs.live.keys import ALIVE, TOPICS, Keys
 from herojobs.live.trouble import TIMEOUT, refused, shown_address
@@ -137,6 +138,8 @@ class Redis(ABC):
         if not calls:
             return []
         key = self.keys.queue
+        if is_clock_faked():
+            calls = [call._replace(args=(call.args[0] or now_ms(), *call.args[1:])) for call in calls]
         commands = [("EVALSHA", script(name).sha, 1, key(queue), *args) for name, queue, args, _ in calls]
         replies = await self.exchange(commands, all(call.script in REPEATABLE for call in calls))
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -77,23 +77,45 @@ class InlineWatchDog:
     ) -> None:
         self.close()
 
+    # one step at a time, for tests of what may happen in between
+
+    def claim(self, circle_id: str, topic: str = "default", n: int = 1) -> list[Run]:
+        """Take up to `n` jobs of a queue, as a WatchDog does that is about to run them."""
+        return run_sync(self._claim(Queue.of(circle_id, topic), n))
+
+    def execute(self, run: Run) -> None:
+        """Run a claimed job's content; its end isn't told to anyone yet."""
+        run.outcome = self._run(run)
+
+    def finish(self, runs: Sequence[Run]) -> bool:
+        """Write the ends of runs that were executed; return whether all were accepted: none was taken over."""
+        return run_sync(self._finish(runs))
+
     async def _run_pending(self) -> int:
         total = 0
         await self._ticker.step()
         while True:
             ran = 0
             for queue in await self._redis.find_queues():
-                token, call = self._life.claim(queue, AT_ONCE)
-                claimed = await self._redis.run(call)
-                runs, calls = await self._life.accept(queue, token, claimed.jobs)
+                runs = await self._claim(queue, AT_ONCE)
                 for run in runs:
                     run.outcome = self._run(run)
-                calls += await self._life.end(runs)
-                await self._redis.run_many(calls)
+                await self._finish(runs)
                 ran += len(runs)
             total += ran
             if not ran:
                 return total
+
+    async def _claim(self, queue: Queue, n: int) -> list[Run]:
+        token, call = self._life.claim(queue, n)
+        claimed = await self._redis.run(call)
+        runs, calls = await self._life.accept(queue, token, claimed.jobs)
+        await self._redis.run_many(calls)
+        return runs
+
+    async def _finish(self, runs: Sequence[Run]) -> bool:
+        answers = await self._redis.run_many(await self._life.end(runs))
+        return sum(sum(answer) for answer in answers) == len(runs)
 
     def _run(self, run: Run) -> Outcome:
         began = time.perf_counter_ns()
