@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from herojobs.client import HeroJobs
-from herojobs.client.core import AnyRef
+from herojobs.client.given import AnyRef
 from herojobs.errors import WaitTimeout
 from herojobs.job import Job, now_ms
 from herojobs.settings import Settings
