@@ -163,6 +163,23 @@ class Odd:
         return "held"
 
     @action
+    async def start_child(self, file: str, how: str, seconds: float = 3600) -> str:
+        """Start a process in one of several ways, and await."""
+        script = f"echo $$ >> {file}; sleep 3600; true"
+        if how == "exec":
+            await asyncio.create_subprocess_exec("sh", "-c", script)
+        elif how == "shell":
+            await asyncio.create_subprocess_shell(script, start_new_session=True)
+        elif how == "task":
+            await asyncio.create_task(asyncio.create_subprocess_shell(script))
+        elif how == "thread":
+            await asyncio.to_thread(subprocess.Popen, ["sh", "-c", script])
+        else:
+            subprocess.Popen(["sh", "-c", script])
+        await asyncio.sleep(seconds)
+        return "started"
+
+    @action
     async def await_tidily(self, file: str) -> None:
         """Await for ever, and clean up when interrupted."""
         try:

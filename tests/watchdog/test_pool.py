@@ -162,6 +162,27 @@ async def test_nothing_is_left_of_a_worker_whatever_of_it_is_killed(tmp_path: Pa
         await driver.until(lambda: not any(_lives(pid) for pid in family), 2)
 
 
+@pytest.mark.parametrize("how", ["exec", "shell", "task", "thread", "popen"])
+async def test_what_an_asynchronous_run_started_ends_with_it(tmp_path: Path, how: str) -> None:
+    """If it is interrupted; what its neighbours started goes on."""
+    async with PoolDriver(tmp_path, actors=["support.odd"]) as driver:
+        names = ("cancelled", "neighbour", "over")
+        runs = driver.dispatch(
+            *(driver.run(f"!!odd.start_child file:'{tmp_path}/{name}' how:{how}") for name in names[:2]),
+            driver.run(f"!!odd.start_child file:'{tmp_path}/over' how:{how} seconds:0.01"),
+        )
+        files = [tmp_path / name for name in names]
+        await driver.until(lambda: all(file.exists() and file.read_text().endswith("\n") for file in files))
+        pids = [int(file.read_text()) for file in files]
+        children = psutil.Process(pids[0]).children()
+        driver.pool.cancel(runs[0])
+        await driver.finish(runs[0], runs[2])
+        assert runs[0].outcome == Cancelled()
+        assert runs[2].outcome == Done("started")
+        await driver.until(lambda: not any(_lives(pid) for pid in (pids[0], *(child.pid for child in children))), 2)
+        assert all(_lives(pid) for pid in pids[1:])
+
+
 async def test_a_worker_that_closes_everything_or_stops_itself_is_ended_in_time(tmp_path: Path) -> None:
     async with PoolDriver(tmp_path, actors=["support.odd"], workers=2) as driver:
         began = time.monotonic()

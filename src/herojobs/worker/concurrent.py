@@ -9,10 +9,7 @@ import signal
 import socket
 import threading
 import time
-from contextvars import ContextVar
 from types import FrameType
-
-import uvloop
 
 from herojobs import job as jobs
 from herojobs.frames import (
@@ -33,13 +30,12 @@ from herojobs.processors.base import JobContext, JobInterrupted
 from herojobs.processors.kinds import Processors
 from herojobs.settings import Settings
 from herojobs.worker import control as control_thread
-from herojobs.worker import output
+from herojobs.worker import offspring, output
+from herojobs.worker.offspring import running
 from herojobs.worker.run import micros_since, over, over_by
 
 BEAT = 0.25
 """Seconds between two signs of life."""
-running: ContextVar[int] = ContextVar("running", default=0)
-"""Number of the run whose code runs now, in its own task or in one that it has started."""
 
 
 class ConcurrentWorker:
@@ -66,7 +62,9 @@ class ConcurrentWorker:
 
     def serve(self) -> None:
         """Run what comes until the WatchDog closes the socket."""
-        uvloop.run(self._serve())
+        offspring.install()
+        with asyncio.Runner(loop_factory=offspring.Loop) as runner:
+            runner.run(self._serve())
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -135,6 +133,10 @@ class ConcurrentWorker:
             message = over_by(number, job, e, micros_since(began), self._settings)
         if context.cancelled and not isinstance(message, Elsewhere):  # the job may have swallowed the cancellation
             message = Over(number, "interrupted", context.interrupted_by, "", micros_since(began))
+        if context.cancelled or isinstance(message, Elsewhere):
+            offspring.end(number)
+        else:
+            offspring.forget(number)
         log.close()
         self._post(message)
         del self._contexts[number]
