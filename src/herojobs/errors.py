@@ -15,6 +15,9 @@
     ├── RedisUnavailable           Redis can't be reached: nothing was written
     │   └── SubmissionUnconfirmed  stored, but Redis didn't confirm: it will run, don't submit it again
     ├── EmbeddedRedisError         the embedded server can't be started
+    ├── SessionError               the sessions can't be read or changed
+    │   ├── SessionNotFound        no session has this name or id
+    │   └── InvalidSession         what a session was to be made with is wrong
     ├── SettingsError              a setting has a wrong value
     ├── RpcError                   a JSON-RPC call was answered by an error
     └── WorkerError                a worker can't be started
@@ -128,6 +131,30 @@ class SubmissionUnconfirmed(RedisUnavailable):
 
 class EmbeddedRedisError(HeroJobsError):
     """The embedded Redis server can't be started or doesn't answer."""
+
+
+class SessionError(HeroJobsError):
+    """The sessions of a home can't be read or changed."""
+
+
+class SessionNotFound(SessionError):
+    """No session that holds has this name or id."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        hint = did_you_mean(name, known)
+        super().__init__(f"there is no session {name[:80]!r}" + (f"; {hint}" if hint else ""))
+
+
+class InvalidSession(SessionError):
+    """What a session was to be made with is wrong: its name, circles, role or time to live.
+
+    Attributes:
+        field: which of them.
+    """
+
+    def __init__(self, field: str, got: object, problem: str) -> None:
+        self.field = field
+        super().__init__(f"{field} {got!r}: {problem}")
 
 
 class SettingsError(HeroJobsError):

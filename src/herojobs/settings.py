@@ -208,6 +208,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_max: Annotated[int, Meta(ge=1000, le=1 << 30)] = 1000000
     """Most bytes kept of one job's log; the rest is dropped, and a last line says how much."""
 
+    require_session: bool = False
+    """Whether a job runs only if its session_key is valid for its circle, with role submitter at least; others
+    end as failed. The server then refuses calls without a key, too."""
+
     foreign_topics: tuple[str, ...] = ()
     """Queues, as circle/topic, whose jobs other programs than HeroJobs fetch and run: reconciliation
     leaves them alone."""
