@@ -22,6 +22,7 @@ from herojobs.errors import (
     JobNotFound,
     RedisUnavailable,
     ScheduleNotFound,
+    SessionNotFound,
     WaitTimeout,
     did_you_mean,
 )
@@ -75,7 +76,7 @@ def code_for(error: Exception) -> int | None:
     from herojobs.heroscript import HeroScriptError  # here, as most commands end without an error
     from herojobs.ourdb import OurDBError
 
-    if isinstance(error, JobNotFound | ScheduleNotFound):
+    if isinstance(error, JobNotFound | ScheduleNotFound | SessionNotFound):
         return NOT_FOUND
     if isinstance(error, WaitTimeout):
         return TIMED_OUT

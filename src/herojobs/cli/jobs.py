@@ -6,13 +6,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from herojobs.cli import common
+from herojobs.cli import common, times
 from herojobs.cli.common import Circle, Json, Reference, Topic, options
 from herojobs.errors import InvalidJob, JobConflict, did_you_mean
 from herojobs.job import Job, Reason, known_kinds
@@ -85,7 +84,7 @@ def submit(
             circle_id=circle,
             topic=topic,
             timeout=timeout,
-            at=None if at is None else _time(at, 1, "at"),
+            at=None if at is None else times.moment(at, 1, "at"),
             priority=priority,
             max_attempts=max_attempts,
             retries=retries,
@@ -189,7 +188,7 @@ def list_(
         reasons = [each.value for each in Reason]
         if reason is not None and reason not in reasons:
             raise InvalidJob("reason", reason, "no such reason", did_you_mean(reason, reasons))
-        moment = None if since is None else _time(since, -1, "since")
+        moment = None if since is None else times.moment(since, -1, "since")
         with common.working("bringing the index up to date ..."):
             found = hero.find(
                 circle_id=circle,
@@ -266,7 +265,7 @@ def retry(
             common.print_json(job) if json else print(f"{job.ref} is queued again")
             return
         common.check_names(hero, circle, topic)
-        moment = None if since is None else _time(since, -1, "since")
+        moment = None if since is None else times.moment(since, -1, "since")
         with common.working("queueing again ..."):
             queued = hero.retry_many(circle_id=circle, topic=topic, reason=reason, kind=kind, tag=tag, since=moment)
     if json:
@@ -389,17 +388,6 @@ def content(file: str | None, text: str | None = None) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         raise InvalidJob("FILE", file, f"not UTF-8 at byte {e.start}") from None
-
-
-def _time(text: str, sign: int, field: str) -> datetime:
-    """Return a time given in ISO form, or as a span from now."""
-    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}.get(text[-1:])
-    if unit and text[:-1].isdigit():
-        return datetime.now(UTC) + sign * timedelta(**{unit: int(text[:-1])})
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError:
-        raise InvalidJob(field, text, "no time", "2026-12-24T18:00, or a span like 90s, 10m, 2h, 1d") from None
 
 
 @contextmanager

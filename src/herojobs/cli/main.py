@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError  # typer gives no other way to these two
 
-from herojobs.cli import databases, doctor, jobs, queues, schedules, scripts, serve
+from herojobs.cli import databases, doctor, jobs, queues, schedules, scripts, serve, sessions
 from herojobs.cli.common import INTERRUPTED, TROUBLE, USAGE, code_for, options
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ for group in (jobs, queues, serve, doctor, scripts):
         app.command(name)(command)
 app.add_typer(databases.app, name="ourdb")
 app.add_typer(schedules.app, name="schedule")
+app.add_typer(sessions.app, name="session")
 app.add_typer(scripts.rhai_app, name="rhai")
 
 

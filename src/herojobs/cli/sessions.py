@@ -1,0 +1,159 @@
+"""Commands about sessions: create, list, show, revoke, rotate, link."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from herojobs.cli import common, times
+from herojobs.cli.common import Json, options
+
+if TYPE_CHECKING:
+    from herojobs.sessions import Session, Sessions
+
+app = typer.Typer(help="Who may do what: keys with roles in circles.", no_args_is_help=True, rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(metavar="NAME|ID", help="The session.")]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who it is for; unique.")],
+    circle: Annotated[
+        list[str] | None, typer.Option("--circle", "-c", help="A circle it sees and touches; repeatable; '*' = all.")
+    ] = None,
+    role: Annotated[str, typer.Option(help="viewer, submitter, operator or admin.")] = "submitter",
+    ttl: Annotated[str | None, typer.Option(help="How long it holds, like 12h or 30d; default until revoked.")] = None,
+    json: Json = False,
+) -> None:
+    """Make a session and print its key, which is shown this once."""
+    seconds = None if ttl is None else times.span(ttl, "ttl")
+    with _sessions() as sessions:
+        session, key = sessions.create(name, circle or (), role, seconds)
+    _print_key(session, key, json)
+
+
+@app.command("list")
+def list_(
+    ended: Annotated[bool, typer.Option("--all", help="Also those that expired or were revoked.")] = False,
+    json: Json = False,
+) -> None:
+    """List the sessions; never their keys."""
+    with _sessions() as sessions:
+        found = sessions.list(ended=ended)
+    if json:
+        common.print_json([_fields(session) for session in found])
+        return
+    made = common.table("id", "name", "role", "state", "created", "expires", "circles")
+    for session in found:
+        fields = _fields(session)
+        made.add_row(
+            session.id,
+            session.name,
+            session.role.word,
+            fields["state"],
+            common.when(session.created_ms),
+            common.when(session.expires_ms) or "never",
+            ", ".join(session.circles),
+        )
+    common.console().print(made if found else "no sessions; `herojobs session create` makes one")
+
+
+@app.command()
+def show(name: Name, json: Json = False) -> None:
+    """Show a session; never its key."""
+    with _sessions() as sessions:
+        session = sessions.get(name)
+    _print(session, json)
+
+
+@app.command()
+def revoke(name: Name, json: Json = False) -> None:
+    """End a session: its keys are refused from now on, everywhere."""
+    with _sessions() as sessions:
+        session = sessions.revoke(name)
+    if json:
+        common.print_json({"revoked": session.id, "name": session.name})
+    else:
+        print(f"{session.name} ({session.id}) is revoked")
+
+
+@app.command()
+def rotate(
+    name: Name,
+    grace: Annotated[str, typer.Option(help="How long the old key is valid still, like 10m or 1d.")] = "0s",
+    json: Json = False,
+) -> None:
+    """Give a session a new key and print it; the old one ends, at once or after --grace."""
+    with _sessions() as sessions:
+        session, key = sessions.rotate(name, times.span(grace, "grace"))
+    _print_key(session, key, json)
+
+
+@app.command()
+def link(
+    server: Annotated[str, typer.Option(help="Address of the server, as the browser reaches it.")] = (
+        "http://127.0.0.1:8811"
+    ),
+    json: Json = False,
+) -> None:
+    """Print a link that logs one browser in as admin; it works once, within ten minutes."""
+    from herojobs.sessions import make_login_link
+
+    with _sessions() as sessions:
+        made = make_login_link(sessions, server)
+    if json:
+        common.print_json({"link": made})
+    else:
+        print(made)
+
+
+@contextmanager
+def _sessions() -> Iterator[Sessions]:
+    from herojobs.sessions import Sessions
+
+    sessions = Sessions(options.settings())
+    try:
+        yield sessions
+    finally:
+        sessions.close()
+
+
+def _fields(session: Session) -> dict[str, Any]:
+    """Return a session as it is shown: the role as a word, and whether it holds."""
+    import msgspec
+
+    from herojobs.job import now_ms
+
+    state = "revoked" if session.revoked_ms else "expired" if 0 < session.expires_ms <= now_ms() else "holds"
+    return {**msgspec.to_builtins(session), "role": session.role.word, "state": state}
+
+
+def _print(session: Session, json: bool) -> None:
+    if json:
+        common.print_json(_fields(session))
+        return
+    made = common.table("", "")
+    made.show_header = False
+    for name, value in {
+        "session": f"{session.name} ({session.id})",
+        "role": session.role.word,
+        "circles": ", ".join(session.circles),
+        "created": common.when(session.created_ms),
+        "expires": common.when(session.expires_ms) or "never",
+    }.items():
+        made.add_row(name, value)
+    common.console().print(made)
+
+
+def _print_key(session: Session, key: str, json: bool) -> None:
+    if json:
+        common.print_json({**_fields(session), "key": key})
+        return
+    print(key)
+    if sys.stdout.isatty():
+        print("Keep it now: it is shown this once, and stored as a hash only.", file=sys.stderr)
