@@ -21,6 +21,9 @@ test: .venv/dev.stamp rhai ## install, lint, type-check, run all tests
 bench: .venv/dev.stamp rhai ## measure HeroJobs' own speed
 	$(PY) -m benchmarks.speed
 
+bench-peers: .venv/dev.stamp rhai ## measure HeroJobs beside other queues (about 40 minutes)
+	$(PY) -m benchmarks.peers --write
+
 docs: .venv/dev.stamp ## build the reference pages that are made from the code
 	$(PY) docs/build.py
 
@@ -50,4 +53,4 @@ rhai: .venv/run.stamp ## build the Rhai engine, where cargo is there
 	@$(UV) pip install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help demo test bench docs fmt pins clean rhai
+.PHONY: help demo test bench bench-peers docs fmt pins clean rhai
