@@ -12,6 +12,7 @@ import contextlib
 import os
 import signal
 import subprocess
+from collections import deque
 from collections.abc import Coroutine
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ running: ContextVar[int] = ContextVar("running", default=0)
 """Number of the run whose code runs now, in its own task or in one that it has started; 0 = none."""
 
 _started: dict[int, list[psutil.Process]] = {}
+_ended: deque[int] = deque(maxlen=1000)
+"""Runs that were interrupted of late: a thread of theirs may be about to start a process."""
 
 
 class Loop(uvloop.Loop):
@@ -44,8 +47,16 @@ def install() -> None:
     start = subprocess.Popen.__init__
 
     def start_and_note(self: subprocess.Popen[Any], *args: Any, **options: Any) -> None:
-        start(self, *args, **options)
-        _note(self.pid)
+        number = running.get()
+        if not number:
+            start(self, *args, **options)
+            return
+        running.set(0)
+        try:
+            start(self, *args, **options)
+            _note(number, self.pid)
+        finally:
+            running.set(number)
 
     subprocess.Popen.__init__ = start_and_note  # type: ignore[method-assign]
 
@@ -57,6 +68,7 @@ def forget(number: int) -> None:
 
 def end(number: int) -> None:
     """Kill what a run has started, with all that descends from it and is in its process group."""
+    _ended.append(number)
     processes = _started.pop(number, ())
     if not processes:
         return
@@ -72,27 +84,24 @@ def end(number: int) -> None:
                     member.kill()
 
 
-def _note(pid: int) -> None:
-    number = running.get()
-    if number:
-        import psutil
+def _note(number: int, pid: int) -> None:
+    """Note a process of a run; no order may interrupt this, so whoever calls it has set `running` to 0."""
+    import psutil
 
-        with contextlib.suppress(psutil.Error):  # it has ended already
-            _started.setdefault(number, []).append(psutil.Process(pid))
+    with contextlib.suppress(psutil.Error):  # it has ended already
+        _started.setdefault(number, []).append(psutil.Process(pid))
+    if number in _ended:
+        end(number)
 
 
 async def _noting(starting: Coroutine[Any, Any, tuple[Any, Any]]) -> Any:
-    """Note a process once it is there; one whose run is cancelled meanwhile is ended."""
-    task = asyncio.ensure_future(starting)
-    try:
-        transport, protocol = await asyncio.shield(task)
-    except asyncio.CancelledError:
-        task.add_done_callback(_end_started)
-        raise
-    _note(transport.get_pid())
+    """Note a process once it is there, whatever becomes of its run meanwhile."""
+    number = running.get()
+    return await (asyncio.shield(_start(number, starting)) if number else starting)
+
+
+async def _start(number: int, starting: Coroutine[Any, Any, tuple[Any, Any]]) -> tuple[Any, Any]:
+    running.set(0)  # in this task alone
+    transport, protocol = await starting
+    _note(number, transport.get_pid())
     return transport, protocol
-
-
-def _end_started(task: asyncio.Task[tuple[Any, Any]]) -> None:
-    if not task.cancelled() and task.exception() is None:
-        task.result()[0].kill()
