@@ -180,3 +180,37 @@ def test_help_is_quick_to_load() -> None:
     code = f"import sys, herojobs.cli.main; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_pause_and_resume(herojobs: Command) -> None:
+    herojobs("run", "--text", "!!core.echo", "-c", "hold", "-t", "mail")
+    assert herojobs("pause", "hold/mail").stdout == "hold/mail is paused\n"
+    ref = herojobs("submit", "--text", "!!core.echo content:x", "-c", "hold", "-t", "mail").stdout.strip()
+    assert "paused" in herojobs("queues", "-c", "hold").stdout
+    assert json.loads(herojobs("queues", "-c", "hold", "--json").stdout)[0]["paused"] is True
+    assert herojobs("wait", ref, "--timeout", "0.5").returncode == 5
+    wrong = herojobs("resume", "hold", "mial")
+    assert (wrong.returncode, wrong.stderr) == (2, "error: hold/mial isn't paused; did you mean 'hold/mail'?\n")
+    assert herojobs("resume", "hold", "mail").stdout == "hold/mail is resumed\n"
+    assert herojobs("wait", ref, "--timeout", "20").stdout == "x\n"
+    assert herojobs("pause", "hodl").returncode == 3
+
+
+def test_retry_in_bulk_and_duplicate(herojobs: Command) -> None:
+    for _ in range(2):
+        assert herojobs("run", "--text", "!!fake.return_error", "-c", "again").returncode == 1
+    assert herojobs("retry").returncode == 2
+    assert herojobs("retry", "again/default/1", "--topic", "x").returncode == 2
+    assert herojobs("retry", "--all", "-c", "again", "--reason", "timeout").stdout == "0 jobs are queued again\n"
+    queued = json.loads(herojobs("retry", "--all", "-c", "again", "--since", "1h", "--json").stdout)["queued"]
+    assert queued == ["again/default/1", "again/default/2"]
+    copy = herojobs(
+        "duplicate", queued[0], "--set", "params=!!core.echo content:y", "--set", "timeout=9"
+    ).stdout.strip()
+    assert copy == "again/default/3"
+    assert herojobs("wait", copy, "--timeout", "20").stdout == "y\n"
+    assert json.loads(herojobs("get", copy, "--json").stdout)["timeout"] == 9
+    assert "did you mean 'timeout'" in herojobs("duplicate", copy, "--set", "timout=9").stderr
+    assert "field=value" in herojobs("duplicate", copy, "--set", "timeout").stderr
+    run = ("run", "--text", "!!fake.return_error", "-c", "again", "--retries", "1", "--retry-delay", "0", "--json")
+    assert json.loads(herojobs(*run).stdout)["attempts"] == 2

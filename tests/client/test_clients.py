@@ -136,6 +136,22 @@ def test_cancel_retry_delete_empty(hero: Any, work: Callable[[], int]) -> None:
     assert work() == 0
 
 
+def test_what_is_paused_waits(hero: Any, work: Callable[[], int]) -> None:
+    hero.submit(ECHO, circle_id="c", topic="t")
+    hero.submit(ECHO, circle_id="c", topic="u")
+    hero.pause("c", "t")
+    hero.pause("C", "T")
+    assert (work(), hero.paused()) == (1, ["c/t"])
+    hero.pause("c")
+    hero.resume("c", "t")
+    assert (work(), [q.paused for q in hero.queues()]) == (0, [True, True])
+    hero.resume("c")
+    hero.resume("c")
+    assert (work(), hero.paused()) == (1, [])
+    with pytest.raises(InvalidName):
+        hero.pause("..")
+
+
 def test_a_delayed_job_waits(hero: Any, work: Callable[[], int]) -> None:
     hero.submit(ECHO, at=datetime.now(UTC) + timedelta(hours=1))
     assert work() == 0

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from herojobs.cli import common
-from herojobs.cli.common import Circle, Json, options
+from herojobs.cli.common import Circle, Json, nearest, options
 from herojobs.names import Queue
 
 
@@ -19,10 +19,55 @@ def queues(circle: Circle = None, json: Json = False) -> None:
     if json:
         common.print_json(found)
         return
-    made = common.table("circle", "topic", "waiting", "scheduled", "running")
+    made = common.table("circle", "topic", "waiting", "scheduled", "running", "state")
     for queue in found:
-        made.add_row(queue.circle, queue.topic, *(f"{number:,}" for number in queue[2:]))
+        numbers = (queue.waiting, queue.scheduled, queue.active)
+        state = "[yellow]paused[/]" if queue.paused else ""
+        made.add_row(queue.circle, queue.topic, *(f"{number:,}" for number in numbers), state)
     common.console().print(made if found else "no queues yet; `herojobs submit` makes one")
+
+
+OneCircle = Annotated[str, typer.Argument(metavar="CIRCLE", help="The circle (tenant).")]
+OneTopic = Annotated[str | None, typer.Argument(metavar="[TOPIC]", help="One of its topics; left out: all of it.")]
+
+
+def pause(circle: OneCircle, topic: OneTopic = None, json: Json = False) -> None:
+    """Have no more jobs of a circle or topic start; running ones go on, new ones wait."""
+    with options.client() as hero:
+        circle, topic = _split(circle, topic)
+        common.check_names(hero, circle, topic)
+        hero.pause(circle, topic)
+    _tell("paused", circle, topic, json)
+
+
+def resume(circle: OneCircle, topic: OneTopic = None, json: Json = False) -> None:
+    """Have jobs of a paused circle or topic start again."""
+    from herojobs.store.rules import rule_name
+
+    with options.client() as hero:
+        circle, topic = _split(circle, topic)
+        paused = hero.paused()
+        name = rule_name(circle, topic)
+        if name not in paused:
+            whole = topic is not None and rule_name(circle, None) in paused
+            hint = f"; its circle is: herojobs resume {rule_name(circle, None)}" if whole else nearest(name, paused)
+            common.fail(f"{name} isn't paused{hint}", common.USAGE)
+        hero.resume(circle, topic)
+    _tell("resumed", circle, topic, json)
+
+
+def _split(circle: str, topic: str | None) -> tuple[str, str | None]:
+    """Take circle/topic in one word too."""
+    if topic is None and circle.count("/") == 1:
+        circle, topic = circle.split("/")
+    return circle, topic
+
+
+def _tell(what: str, circle: str, topic: str | None, json: bool) -> None:
+    from herojobs.store.rules import rule_name
+
+    name = rule_name(circle, topic)
+    common.print_json({what: name}) if json else print(f"{name} is {what}")
 
 
 def empty(
@@ -46,4 +91,4 @@ def empty(
         print(f"{removed:,} jobs removed")
 
 
-COMMANDS: dict[str, Any] = {"queues": queues, "empty": empty}
+COMMANDS: dict[str, Any] = {"queues": queues, "pause": pause, "resume": resume, "empty": empty}

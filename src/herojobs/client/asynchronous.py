@@ -151,6 +151,18 @@ class AsyncHeroJobs:
         """Return the queues of a circle, or all; see `HeroJobs.queues`."""
         return await (await self._core()).queues(circle_id)
 
+    async def pause(self, circle_id: str, topic: str | None = None) -> None:
+        """Have no more jobs of a circle or topic start; see `HeroJobs.pause`."""
+        await (await self._core()).rules.pause(circle_id, topic)
+
+    async def resume(self, circle_id: str, topic: str | None = None) -> None:
+        """Undo `pause`; see `HeroJobs.resume`."""
+        await (await self._core()).rules.resume(circle_id, topic)
+
+    async def paused(self) -> list_[str]:
+        """Return what is paused: circles, and topics as circle/topic, sorted."""
+        return sorted((await self._core()).rules.read().paused)
+
     async def peek(self, circle_id: str, topic: str) -> Job | None:
         """Return the job that is next in a queue, without taking it; see `HeroJobs.peek`."""
         return await (await self._core()).peek(circle_id, topic)

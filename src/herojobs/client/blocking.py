@@ -277,6 +277,30 @@ class HeroJobs:
         """Return the queues of a circle, or all, and how many jobs are where."""
         return run_sync(self._core.queues(circle_id))
 
+    def pause(self, circle_id: str, topic: str | None = None) -> None:
+        """Have no more jobs of a circle, or of one of its topics, start, until `resume`.
+
+        Running jobs go on; what was claimed but hasn't started goes back to its queue. New jobs are accepted, and wait.
+        It holds for every WatchDog of the home, and survives restarts of everything. A circle's topics that don't exist
+        yet are paused too.
+
+        Args:
+            circle_id: the circle.
+            topic: the topic; None = the whole circle.
+
+        Raises:
+            InvalidName: it can't be a name.
+        """
+        run_sync(self._core.rules.pause(circle_id, topic))
+
+    def resume(self, circle_id: str, topic: str | None = None) -> None:
+        """Undo `pause` of the same circle or topic. A topic of a circle that is paused whole stays paused with it."""
+        run_sync(self._core.rules.resume(circle_id, topic))
+
+    def paused(self) -> list_[str]:
+        """Return what is paused: circles, and topics as circle/topic, sorted."""
+        return sorted(self._core.rules.read().paused)
+
     def peek(self, circle_id: str, topic: str) -> Job | None:
         """Return the job that is next in a queue, without taking it; None if none waits."""
         return run_sync(self._core.peek(circle_id, topic))

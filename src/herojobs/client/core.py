@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from herojobs import job as jobs
 from herojobs.client.again import Again
 from herojobs.client.given import AnyRef, as_job, as_ref, redis_key
+from herojobs.client.rules import RuleBook
 from herojobs.errors import InvalidJob, JobConflict, JobNotFound, RedisUnavailable, SubmissionUnconfirmed, WaitTimeout
 from herojobs.job import Job, JobStatus, Reason, now_ms, validate
 from herojobs.live import admin
@@ -25,6 +26,7 @@ from herojobs.names import Queue, Ref
 from herojobs.ourdb import OurDBError
 from herojobs.settings import Settings
 from herojobs.store import Found, JobIndex, JobStore, Put
+from herojobs.store.rules import RuleFile
 
 JOBS_A_CALL = 500
 """Jobs that one Redis call submits; more would hold up other clients."""
@@ -36,13 +38,14 @@ LAST_WORDS = 0.1
 
 
 class QueueInfo(NamedTuple):
-    """A queue and how many jobs are where; `scheduled` ones wait for their time."""
+    """A queue and how many jobs are where; `scheduled` ones wait for their time, a `paused` queue's don't start."""
 
     circle: str
     topic: str
     waiting: int
     scheduled: int
     active: int
+    paused: bool = False
 
 
 class Core:
@@ -62,6 +65,8 @@ class Core:
         self._index = index
         self.again = Again(redis, store, index, self.submit_many)
         """What runs jobs once more."""
+        self.rules = RuleBook(RuleFile(settings.home), redis)
+        """What is paused."""
 
     # in
 
@@ -230,9 +235,17 @@ class Core:
         wanted = sorted(
             queue for queue in known if circle_id is None or queue.circle == Queue.of(circle_id, "x").circle
         )
+        rules = self.rules.read()
         counts = await self._redis.run_many([admin.counts(queue) for queue in wanted])
         return [
-            QueueInfo(queue.circle, queue.topic, each.waiting + each.priority, each.scheduled, each.leased)
+            QueueInfo(
+                queue.circle,
+                queue.topic,
+                each.waiting + each.priority,
+                each.scheduled,
+                each.leased,
+                rules.is_paused(queue),
+            )
             for queue, each in zip(wanted, counts, strict=True)
         ]
 

@@ -146,7 +146,7 @@ class BlockingRedis(Redis):
 
 
 class Control(NamedTuple):
-    """What a client told the WatchDogs about a job; `what` is `cancel`."""
+    """What a client told the WatchDogs: `cancel` a job; with id 0 that there is a new `queue`, or other `rules`."""
 
     queue: Queue
     id: JobKey

@@ -168,6 +168,14 @@ class Redis(ABC):
             raise refused(self.address, str(command[0]), reply)
         return reply
 
+    async def tell_watchdogs(self, queue: Queue, what: str) -> None:
+        """Publish to all WatchDogs that something about a queue, no job of it, has changed.
+
+        Raises:
+            RedisUnavailable: Redis can't be reached, or refuses.
+        """
+        await self.command("PUBLISH", self.keys.of("herocontrol", queue), f'{{"id":0,"what":"{what}"}}')
+
     async def find_queues(self) -> list[Queue]:
         """Return all queues that ours ever submitted to and all that anybody's ids wait in, sorted.
 

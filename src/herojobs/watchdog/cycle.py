@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from herojobs.errors import RedisUnavailable
+from herojobs.errors import RedisUnavailable, SettingsError
 from herojobs.job import now_ms
 from herojobs.live.call import Call
 from herojobs.live.calls import Back, Claim, Started, put_back
@@ -21,6 +21,7 @@ from herojobs.names import Queue
 from herojobs.ourdb import DatabaseLocked, OurDBError
 from herojobs.settings import Settings
 from herojobs.store.base import Position, Put, Store
+from herojobs.store.rules import NO_RULES, RuleFile
 from herojobs.watchdog.apart import HELD, PAUSE, Apart
 from herojobs.watchdog.fair import Turns
 from herojobs.watchdog.life import Life, by_queue
@@ -62,10 +63,30 @@ class Cycle:
         self._well = True
         self._life = Life(store, settings, redis, name, self._write)
         self._logs = JobLogs(store, settings)
+        self._file = RuleFile(settings.home)
+        self._rules = NO_RULES
+        self._wrong_rules = False
         self.calls = Apart(redis)
         self.pool = Pool(self._loop, settings, self._due.set)
         self.hungry = asyncio.Event()
         """Set while there is room for jobs and no queue is known to hold any."""
+
+    def heed_rules(self) -> None:
+        """Look whether the rules have changed; of queues that are paused now, take back what hasn't started."""
+        try:
+            rules = self._file.read()
+        except SettingsError as e:
+            if not self._wrong_rules:
+                log.error("the rules stay as they were: %s", e)
+            self._wrong_rules = True
+            return
+        self._wrong_rules = False
+        if rules is not self._rules:
+            self._rules = rules
+            self.pool.is_paused = self._turns.is_paused = rules.is_paused if rules.paused else None
+            self._turns.heed_pauses()
+            self.pool.hold_paused()
+            self._due.set()
 
     def wake(self) -> None:
         """Have the next exchange happen now."""
@@ -184,6 +205,7 @@ class Cycle:
                 self._turns.expect(run.queue, now + run.retry_ms)
 
     def _claims(self) -> list[tuple[Queue, str, Call[Claim]]]:
+        self.heed_rules()
         if not self._claiming or not self._well:
             return []
         wishes = self._turns.wishes(self.pool.room(), self.pool.concurrent_room())
@@ -209,6 +231,8 @@ class Cycle:
             self._unsent.append(put_back(queue, back, count_attempt=True))
             return
         self._unsent += calls
+        if runs:
+            self.heed_rules()  # once `pause` has returned, nothing starts any more
         self.pool.dispatch(runs)
         if runs:
             self._turns.set_concurrent(queue, all(run.concurrent for run in runs))

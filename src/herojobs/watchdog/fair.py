@@ -26,6 +26,8 @@ class Turns:
         self._serves = serves
         self.on_new: Callable[[], None] = lambda: None
         """Called when a queue becomes known."""
+        self.is_paused: Callable[[Queue], bool] | None = None
+        """Tells whether a queue's jobs mustn't start: it is never hot then. None: none is paused."""
         self._known: set[Queue] = set()
         self._hot: dict[str, dict[Queue, None]] = {}  # by circle; the first one is next
         self._due: list[tuple[int, Queue]] = []
@@ -48,7 +50,15 @@ class Turns:
                 return
             self._known.add(queue)
             self.on_new()
+        if self.is_paused and self.is_paused(queue):
+            return
         self._hot.setdefault(queue.circle, {}).setdefault(queue)
+
+    def heed_pauses(self) -> None:
+        """Take in that the answers of `is_paused` may have changed: heat and cool queues."""
+        self._hot.clear()
+        for queue in self._known:
+            self.heat(queue)
 
     def is_hot(self) -> bool:
         """Return whether any queue may have something to claim."""

@@ -19,6 +19,7 @@ from herojobs.processors.kinds import Processors
 from herojobs.schedules import ScheduleBook, Ticker
 from herojobs.settings import Settings, load
 from herojobs.store import JobStore, Position, Put
+from herojobs.store.rules import RuleFile
 from herojobs.watchdog.life import Life
 from herojobs.watchdog.logs import JobLogs
 from herojobs.watchdog.runs import Run
@@ -50,6 +51,7 @@ class InlineWatchDog:
         self._store = JobStore(self.settings)
         self._processors = Processors(self.settings)
         self._processors.get("heroscript")
+        self._rules = RuleFile(self.settings.home)
         self._book = ScheduleBook(self.settings)
         self._ticker = Ticker(self._book, self._store, self._redis, _at_once)
         self._logs = JobLogs(self._store, self.settings)
@@ -107,6 +109,8 @@ class InlineWatchDog:
                 return total
 
     async def _claim(self, queue: Queue, n: int) -> list[Run]:
+        if self._rules.read().is_paused(queue):
+            return []
         token, call = self._life.claim(queue, n)
         claimed = await self._redis.run(call)
         runs, calls = await self._life.accept(queue, token, claimed.jobs)

@@ -86,6 +86,9 @@ class Ears:
     async def step(self) -> None:
         """Listen until the connection fails."""
         async for control in self._redis.controls():
+            if control.what == "rules":
+                self._cycle.heed_rules()
+                continue
             if control.what == "queue":
                 self._turns.heat(control.queue)
                 self._cycle.wake()
@@ -142,6 +145,7 @@ class Lookout:
         if self._looks % 5 == 0:
             await self._heat_due()
         self._looks += 1
+        self._cycle.heed_rules()  # being told of a change can get lost with a connection
         known = self._turns.known()
         seen = await self._redis.waiting(known)
         if seen.wiped:

@@ -51,6 +51,8 @@ class Pool:
         self.put_back: list[Run] = []
         self.spared: list[Run] = []
         self.output: list[tuple[Run, str]] = []
+        self.is_paused: Callable[[Queue], bool] | None = None
+        """Tells whether a queue's runs mustn't start; None: none is paused. After a change, `hold_paused`."""
         self._loop = loop
         self._settings = settings
         self._size = settings.workers or os.cpu_count() or 1
@@ -132,7 +134,10 @@ class Pool:
                 or (run.queue.circle, run.queue.topic, job.params_type) in self._concurrent_topics
             ):
                 run.concurrent = True
-                concurrent.append(run)
+                if self.is_paused and self.is_paused(run.queue):
+                    self.spared.append(run)
+                else:
+                    concurrent.append(run)
             else:
                 self._undispatched.append(run)
         if concurrent and self._concurrent is None:
@@ -144,6 +149,9 @@ class Pool:
         self._distribute()
 
     def _distribute(self) -> None:
+        if self.is_paused:
+            self.spared += [run for run in self._undispatched if self.is_paused(run.queue)]
+            self._undispatched = [run for run in self._undispatched if not self.is_paused(run.queue)]
         waiting = self._undispatched
         if not waiting:
             return
@@ -158,6 +166,15 @@ class Pool:
                 return
 
     # interruptions
+
+    def hold_paused(self) -> None:
+        """Take back what hasn't started of the queues that are paused now; running ones go on."""
+        if self.is_paused is None:
+            return
+        self._distribute()
+        for child in self._exclusive:
+            if any(self.is_paused(run.queue) for run in list(child.runs.values())[1:]):
+                self._recall(child)
 
     def cancel(self, run: Run) -> None:
         """End a run because someone cancelled its job: interrupt it, or take it back if it hasn't started."""
