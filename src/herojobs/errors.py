@@ -20,6 +20,7 @@
     │   └── InvalidSession         what a session was to be made with is wrong
     ├── SettingsError              a setting has a wrong value
     ├── RpcError                   a JSON-RPC call was answered by an error
+    ├── CheckpointRefused          a job's checkpoint is too large, or a later attempt has one
     └── WorkerError                a worker can't be started
 
 Two packages that know nothing of jobs have trees of their own: `herojobs.ourdb.OurDBError` and
@@ -175,6 +176,10 @@ class RpcError(HeroJobsError):
         self.message = message
         self.data = data
         super().__init__(f"{code} {message}")
+
+
+class CheckpointRefused(HeroJobsError):
+    """A job's checkpoint is too large or no JSON, or a later attempt at the job has saved one."""
 
 
 class WorkerError(HeroJobsError):

@@ -84,6 +84,8 @@ class Over(Message, tag="over"):
     """Microseconds it ran."""
     detail: bytes = b""
     """JSON object for `Job.error_detail`; empty: none."""
+    checkpoint: bool = False
+    """The job has a checkpoint, to be dropped once the job is done."""
 
 
 class Back(Message, tag="back"):
@@ -106,6 +108,14 @@ class Blocks(Message, tag="blocks"):
     number: int
 
 
+class Progress(Message, tag="progress"):
+    """How far a run is."""
+
+    number: int
+    percent: float
+    text: str
+
+
 class Output(Message, tag="output"):
     """What a run wrote to its log."""
 
@@ -119,7 +129,7 @@ class Beat(Message, tag="beat"):
 
 ToWorker = Setup | Start
 Control = Interrupt | Recall
-FromWorker = Ready | Unfit | Over | Back | Elsewhere | Blocks | Output | Beat
+FromWorker = Ready | Unfit | Over | Back | Elsewhere | Blocks | Output | Progress | Beat
 
 _encoder = msgspec.msgpack.Encoder()
 decode_to_worker: Callable[[bytes | memoryview], list[ToWorker]] = msgspec.msgpack.Decoder(list[ToWorker]).decode

@@ -129,6 +129,8 @@ class Job(msgspec.Struct, omit_defaults=True):
         alone: whether it is asynchronous but runs in an exclusive worker, since it has blocked an event loop.
         error_detail: what a program can read of the error, such as the code that a called service gave.
         schedule: the schedule and tick that made it, as name@unix-seconds.
+        cancelled_while: where a cancel found it: queued, scheduled, retrying (it waited for its next try), running (it
+            stopped when asked) or killed (it didn't).
         retries: how many more times it is tried when its content fails; None = by the setting `retry`, normally 0.
         retry_delay: seconds before the first retry, doubled for each further one; None = by the setting `retry`.
         retry_on: what is retried: reasons (`failed`, `timeout`, `killed`, `oom`, `lost`) and texts that occur in the
@@ -165,6 +167,7 @@ class Job(msgspec.Struct, omit_defaults=True):
     alone: bool = False
     error_detail: dict[str, Any] = {}
     schedule: str = ""
+    cancelled_while: str = ""
     retries: int | None = None
     retry_delay: float | None = None
     retry_on: list[str] | None = None

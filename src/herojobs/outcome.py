@@ -93,6 +93,7 @@ def apply(job: Job, outcome: Outcome, now_ms: int) -> None:
         case Cancelled(forced):
             how = "; it didn't stop when asked, so its worker was killed" if forced else ""
             job.reason, job.error = Reason.CANCELLED.value, f"cancelled while running{how}"
+            job.cancelled_while = "killed" if forced else "running"
         case Killed(signal, attempts):
             died = f"was killed by signal {signal}" if signal else "died"
             job.reason, job.signal = Reason.KILLED.value, signal

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal as signal_module
 import subprocess
 import time
 
@@ -130,3 +131,26 @@ class Good:
         """Print much."""
         for n in range(lines):
             print("x" * 90, n)
+
+    @action
+    def in_steps(self, context: Context, steps: int, die_after: int, folder: str) -> str:
+        """Work in steps, each with a checkpoint and its progress; be killed after some, in the first attempt."""
+        begin = context.load_checkpoint() or 0  # type: ignore[attr-defined]
+        done = []
+        for step in range(begin, steps):
+            with open(f"{folder}/{step}", "a") as out:
+                out.write("x")
+            context.save_checkpoint(step + 1)  # type: ignore[attr-defined]
+            context.progress(step + 1, steps, f"step {step + 1}")
+            done.append(step)
+            if begin == 0 and step + 1 == die_after:
+                os.kill(os.getpid(), signal_module.SIGKILL)
+        return f"{begin} {done}"
+
+    @action
+    def half(self, context: Context, until: str) -> str:
+        """Say that half is done, and wait until a file is there."""
+        context.progress(0.5, message="half  of it\nis done")
+        while not os.path.exists(until):
+            time.sleep(0.01)
+        return "whole"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,13 +14,14 @@ import typer
 
 from herojobs.cli import common, times
 from herojobs.cli.common import Circle, Json, Reference, Topic, options
-from herojobs.errors import InvalidJob, JobConflict, did_you_mean
+from herojobs.errors import HeroJobsError, InvalidJob, JobConflict, did_you_mean
 from herojobs.job import Job, Reason, known_kinds
 
 if TYPE_CHECKING:
     from rich.text import Text as RichText
 
     from herojobs.client import HeroJobs
+    from herojobs.names import Ref
 
 KINDS = {
     ".hero": "heroscript",
@@ -152,20 +154,26 @@ def get(ref: Reference, json: Json = False) -> None:
     """Show a job."""
     with options.client() as hero:
         job = hero.get(common.checked_ref(hero, ref))
+        progress = hero.progress(job) if job.status == "active" else None
     if json:
         common.print_json(job)
     else:
-        _show(job)
+        _show(job, "" if progress is None else f"{progress.percent:g}% {progress.text}".rstrip())
 
 
 def wait(
     ref: Reference,
     timeout: Annotated[float | None, typer.Option(help="Seconds to wait at most; default as long as it takes.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show its output and how far it is.")] = False,
     json: Json = False,
 ) -> None:
     """Wait until a job is over; ends like `run`, or with 5 if it isn't over in time."""
     with options.client() as hero:
-        job = hero.wait(common.checked_ref(hero, ref), timeout)
+        parsed = common.checked_ref(hero, ref)
+        followers = _follow(hero, parsed) if follow else []
+        job = hero.wait(parsed, timeout)
+        for follower in followers:
+            follower.join(1)
     _print_outcome(job, json)
 
 
@@ -419,7 +427,32 @@ def _print_outcome(job: Job, json: bool) -> None:
         raise typer.Exit(common.JOB_FAILED)
 
 
-def _show(job: Job) -> None:
+def _follow(hero: HeroJobs, ref: Ref) -> list[threading.Thread]:
+    """Write a job's output and its progress to stderr, from threads that end with the job or the command."""
+
+    def output() -> None:
+        with suppress(HeroJobsError, OSError):  # that is for `wait` to tell
+            for text in hero.follow(ref):
+                sys.stderr.write(text)
+                sys.stderr.flush()
+
+    def progress() -> None:
+        told = None
+        with suppress(HeroJobsError, OSError):
+            while not hero.get(ref).is_over:
+                found = hero.progress(ref)
+                if found is not None and found != told:
+                    print(f"{found.percent:g}% {found.text}".rstrip(), file=sys.stderr)
+                told = found
+                time.sleep(0.2)
+
+    threads = [threading.Thread(target=work, daemon=True) for work in (output, progress)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def _show(job: Job, progress: str = "") -> None:
     out = common.console()
     made = common.table("", "")
     made.show_header = False
@@ -433,6 +466,7 @@ def _show(job: Job) -> None:
         "retries": f"{job.retried} of {job.retries or 'the setting'}" if job.retried else "",
         "next try": common.when(job.time_scheduled * 1000) if job.reason == Reason.RETRYING else "",
         **{name: common.when(value) for name, value in times.items()},
+        "progress": progress,
         "took": _took(job),
         "tags": ", ".join(job.tags),
         "parent": job.parent,

@@ -12,6 +12,7 @@ from herojobs.client.core import Core, QueueInfo
 from herojobs.client.given import AnyRef, new_job
 from herojobs.client.open import Opened, settings_for
 from herojobs.job import Job
+from herojobs.live.admin import Progress
 from herojobs.live.connect import connect_async
 from herojobs.names import Ref
 from herojobs.settings import Settings
@@ -142,6 +143,10 @@ class AsyncHeroJobs:
     async def delete(self, ref: AnyRef) -> None:
         """Remove a job for good; see `HeroJobs.delete`."""
         await (await self._core()).delete(ref)
+
+    async def progress(self, ref: AnyRef) -> Progress | None:
+        """Return how far a running job says it is; see `HeroJobs.progress`."""
+        return await (await self._core()).progress(ref)
 
     async def history(self, ref: AnyRef) -> list[Job]:
         """Return every version of a job that is kept, the oldest first."""

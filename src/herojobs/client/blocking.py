@@ -12,6 +12,7 @@ from herojobs.client.core import Core, QueueInfo
 from herojobs.client.given import AnyRef, new_job
 from herojobs.client.open import Opened, settings_for
 from herojobs.job import Job
+from herojobs.live.admin import Progress
 from herojobs.live.connect import connect_blocking
 from herojobs.live.redis import run_sync
 from herojobs.names import Ref
@@ -268,6 +269,10 @@ class HeroJobs:
             JobConflict: it is running.
         """
         run_sync(self._core.delete(ref))
+
+    def progress(self, ref: AnyRef) -> Progress | None:
+        """Return how far a running job says it is: percent, text and when; None if it doesn't say, or doesn't run."""
+        return run_sync(self._core.progress(ref))
 
     def history(self, ref: AnyRef) -> list[Job]:
         """Return every version of a job that is kept, the oldest first."""

@@ -19,6 +19,7 @@ from herojobs.client.rules import RuleBook
 from herojobs.errors import InvalidJob, JobConflict, JobNotFound, RedisUnavailable, SubmissionUnconfirmed, WaitTimeout
 from herojobs.job import Job, JobStatus, Reason, now_ms, validate
 from herojobs.live import admin
+from herojobs.live.admin import Progress
 from herojobs.live.call import Call
 from herojobs.live.calls import Submitted, submit
 from herojobs.live.redis import Redis
@@ -195,6 +196,12 @@ class Core:
             before=before,
         )
 
+    async def progress(self, ref: AnyRef) -> Progress | None:
+        """Return how far a running job says it is; see `HeroJobs.progress`."""
+        queue, number = as_ref(ref)
+        key = redis_key(self._store.get(queue, number))
+        return await self._redis.run(admin.progress_of(queue, key))
+
     def history(self, ref: AnyRef) -> list[Job]:
         """Return all versions of a job, the oldest first."""
         queue, number = as_ref(ref)
@@ -309,6 +316,10 @@ def _cancelled(job: Job) -> bytes:
     """Mark a job as cancelled before it started; return its JSON."""
     now = now_ms()
     when = "its next try" if job.reason == Reason.RETRYING else "it started"
+    if job.reason == Reason.RETRYING:
+        job.cancelled_while = "retrying"
+    else:
+        job.cancelled_while = "scheduled" if job.time_scheduled * 1000 > now else "queued"
     job.status, job.reason, job.error = JobStatus.ERROR.value, Reason.CANCELLED.value, f"cancelled before {when}"
     job.ended_ms, job.time_end = now, now // 1000
     return jobs.encode(job)

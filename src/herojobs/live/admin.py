@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import msgspec
+
 from herojobs.live.call import Call, JobKey, job_keys, sum_of
 from herojobs.names import Queue
 
@@ -39,6 +41,25 @@ class Emptied(NamedTuple):
 def look(queue: Queue, id: JobKey) -> Call[bytes | None]:
     """Return the JSON in a job's hash, None if there is none."""
     return Call("look", queue, (0, id), lambda reply: reply)
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a job says it is.
+
+    Attributes:
+        percent: 0 to 100.
+        text: what it is doing.
+        at: when it said so, unix milliseconds.
+    """
+
+    percent: float
+    text: str
+    at: int
+
+
+def progress_of(queue: Queue, id: JobKey) -> Call[Progress | None]:
+    """Return what a job that is running now has said last of how far it is, None if nothing."""
+    return Call("progress_of", queue, (0, id), lambda reply: reply and msgspec.json.decode(reply, type=Progress))
 
 
 def counts(queue: Queue) -> Call[Counts]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import msgspec
+
 from herojobs.live.admin import (
     Counts,
     Emptied,
@@ -27,7 +29,8 @@ from herojobs.names import Queue
 __all__ = [
     "Back", "Claim", "Claimed", "Counts", "Emptied", "Entry", "Existing", "Extended", "JobKey", "Requeue", "Requeued",
     "Started", "Submitted", "adopt", "bury", "cancel", "claim", "counts", "delete", "empty", "extend", "finish",
-    "job_key", "look", "publish_log", "put_back", "requeue", "restore", "retry", "start", "submit", "sum_of",
+    "job_key", "look", "progress", "publish_log", "put_back", "requeue", "restore", "retry", "start", "submit",
+    "sum_of",
 ]  # fmt: skip
 
 
@@ -247,6 +250,18 @@ class Back(NamedTuple):
     token: str
     job: bytes
     delay_ms: int = 0
+
+
+def progress(queue: Queue, jobs: Iterable[tuple[JobKey, str, float, str]], *, now: int = 0) -> Call[list[bool]]:
+    """Keep how far claimed jobs are, and tell who listens. `jobs` are tuples of id, token, percent and text.
+
+    Returns:
+        for each job whether its claim still holds; if not, nothing was kept.
+    """
+    args: list[str | bytes | int] = [now]
+    for key, token, percent, text in jobs:
+        args += (key, proven(token), msgspec.json.encode({"percent": round(percent, 2), "text": text}))
+    return Call("progress", queue, args, flags)
 
 
 def put_back(

@@ -16,11 +16,13 @@ class Event(msgspec.Struct, frozen=True):
     Attributes:
         id: the job's id in its queue's keys; a text if a foreign program pushed one that is no number.
         event: submitted, scheduled, started, put_back, retrying (it failed; see `due`), lease_expired, done, error,
-            cancel (asked for), removed, retried, requeued, restored, adopted, deleted, dropped (it was pushed twice) or
-            dead (see `reason`).
+            cancel (asked for), removed, retried, requeued, restored, adopted, deleted, progress, dropped
+            (it was pushed twice) or dead (see `reason`).
         at: when, unix milliseconds by Redis's clock.
         status: the job's status if it is over now.
         due: when a scheduled job or a retry is due, unix milliseconds.
+        percent: of `progress`, how far the job is, 0 to 100.
+        text: of `progress`, what it is doing.
         reason: why an id was given up, any JSON value.
     """
 
@@ -30,6 +32,8 @@ class Event(msgspec.Struct, frozen=True):
     status: str = ""
     due: int = 0
     reason: Any = None
+    percent: float | None = None
+    text: str = ""
 
 
 _decoder = msgspec.json.Decoder(Event)

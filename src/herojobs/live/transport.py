@@ -30,7 +30,9 @@ Command = Sequence[str | bytes | int]
 
 PAGE = 1000
 """Ids that one command fetches: a few hundred microseconds of Redis."""
-REPEATABLE = frozenset({"submit", "start", "extend", "finish", "look", "counts", "requeue", "restore", "publish_log"})
+REPEATABLE = frozenset(
+    {"submit", "start", "extend", "finish", "look", "counts", "requeue", "restore", "publish_log", "progress"}
+)
 """Scripts that may run twice: a second run finds the first one's work and leaves it."""
 
 

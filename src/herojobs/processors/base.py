@@ -6,13 +6,20 @@ raises. Timeouts, retries and state are none of its business.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from herojobs.checkpoints import Checkpoints
 from herojobs.job import Job
+from herojobs.names import Ref
 
 if TYPE_CHECKING:
     from herojobs.settings import Settings
+
+REPORT_EVERY = 0.05
+"""Seconds between two reports of progress; those in between are left out."""
 
 
 class JobFailed(Exception):
@@ -49,13 +56,35 @@ class JobContext:
         ref: its reference, `circle/topic/id`.
         on_interrupt: called from another thread when the job must end; for content that no Python exception reaches.
         interrupted_by: `timeout` or `cancel` once the job has been asked to end.
+        has_checkpoint: whether it was found that the job has one, or has now.
     """
 
-    __slots__ = ("_write", "interrupted_by", "job", "on_interrupt", "ref")
+    __slots__ = (
+        "_checkpoints",
+        "_report",
+        "_reported",
+        "_write",
+        "has_checkpoint",
+        "interrupted_by",
+        "job",
+        "on_interrupt",
+        "ref",
+    )
 
-    def __init__(self, job: Job, ref: str, write: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        ref: str,
+        write: Callable[[str], None],
+        report: Callable[[float, str], None] | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
         self.job = job
         self.ref = ref
+        self._report = report
+        self._reported = 0.0
+        self._checkpoints = checkpoints
+        self.has_checkpoint = False
         self.on_interrupt: Callable[[str], object] | None = None
         self._write = write
         self.interrupted_by = ""
@@ -63,6 +92,43 @@ class JobContext:
     def log(self, text: object) -> None:
         """Write a line to the job's log."""
         self._write(f"{text}\n")
+
+    def progress(self, percent: float, text: str = "") -> None:
+        """Tell how far the job is; seen by `herojobs get` and `HeroJobs.progress`.
+
+        Args:
+            percent: 0 to 100; what is beyond counts as the nearest of them.
+            text: what it is doing, one line; the first 200 characters count.
+        """
+        now = time.monotonic()
+        percent = min(100.0, max(0.0, float(percent)))
+        if self._report is None or math.isnan(percent):
+            return
+        if percent < 100 and now - self._reported < REPORT_EVERY:
+            return
+        self._reported = now
+        self._report(percent, " ".join(str(text).split())[:200])
+
+    def save_checkpoint(self, state: Any) -> None:
+        """Keep a state that the job's next attempt gets by `load_checkpoint`, should this one not come to its end.
+
+        Args:
+            state: what JSON can hold, at most 64 KiB. When this returns, it is on disk.
+
+        Raises:
+            CheckpointRefused: it is too large or no JSON, or another attempt has taken the job over.
+        """
+        if self._checkpoints is not None:
+            self._checkpoints.save(Ref.parse(self.ref), self.job.started_ms, state)
+            self.has_checkpoint = True
+
+    def load_checkpoint(self) -> Any:
+        """Return what an attempt before this one, or this one, saved last; None if nothing."""
+        if self._checkpoints is None:
+            return None
+        state = self._checkpoints.load(Ref.parse(self.ref))
+        self.has_checkpoint = self.has_checkpoint or state is not None
+        return state
 
     @property
     def cancelled(self) -> bool:

@@ -80,6 +80,11 @@ class JobActor:
         with _errors():
             return str(self._context.client.retry(self._ref(ref, circle, topic, id)).ref)
 
+    @action
+    def progress(self, percent: float, text: str = "") -> None:
+        """Tell how far the running job is, 0 to 100."""
+        self._context.progress(percent, 100.0, text)
+
     @action(aliases=_CIRCLE)
     def list(self, circle: str = "", topic: str = "", status: str | None = None, limit: int = 100) -> Any:
         """Return the references of jobs as a JSON list, the newest first; without a topic those of all topics."""

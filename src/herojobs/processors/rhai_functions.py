@@ -60,6 +60,18 @@ class JobFunctions:
         HAND_ON.get()()
         CURRENT.get().log(text)
 
+    def progress(self, percent: float, text: str = "") -> None:
+        """Tell how far the script is."""
+        CURRENT.get().progress(percent, text)
+
+    def save_checkpoint(self, state: Any) -> None:
+        """Keep a value that the job's next attempt gets."""
+        CURRENT.get().save_checkpoint(state)
+
+    def load_checkpoint(self) -> Any:
+        """The value that an attempt before this one saved last, () if none."""
+        return CURRENT.get().load_checkpoint()
+
     def heroscript(self, text: str) -> str:
         """Run a HeroScript with the actors of the job's circle; returns its results, one a line."""
         context = CURRENT.get()

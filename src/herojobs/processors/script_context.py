@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from herojobs.heroscript import Context
 from herojobs.job import Job
@@ -35,9 +35,16 @@ class ScriptContext(Context):
         self._job_context.log(message if level == "info" else f"{level}: {message}")
 
     def progress(self, done: float, total: float = 1.0, message: str = "") -> None:
-        """Write to the job's log how far the action is."""
-        percent = 100 * done / total if total else 100.0
-        self._job_context.log(f"progress: {percent:.0f}%" + (f" {message}" if message else ""))
+        """Tell how far the action is; see `JobContext.progress`."""
+        self._job_context.progress(100 * done / total if total else 100.0, message)
+
+    def save_checkpoint(self, state: Any) -> None:
+        """Keep a state for the job's next attempt; see `JobContext.save_checkpoint`."""
+        self._job_context.save_checkpoint(state)
+
+    def load_checkpoint(self) -> Any:
+        """Return the state that was saved last, None if none; see `JobContext.load_checkpoint`."""
+        return self._job_context.load_checkpoint()
 
     @property
     def cancelled(self) -> bool:

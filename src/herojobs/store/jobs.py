@@ -11,6 +11,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from herojobs import job as jobs
+from herojobs.checkpoints import Checkpoints
 from herojobs.errors import InvalidJob, JobConflict, JobNotFound, ParamsTooLarge
 from herojobs.job import Job
 from herojobs.names import Queue, Ref
@@ -49,6 +50,7 @@ class JobStore:
         self._settings = settings
         self._circles = settings.circles_dir
         self._databases = Databases(self._open, max_open)
+        self._checkpoints = Checkpoints(self._circles)
         self._spellings = Spellings(self._circles)
 
     # writing
@@ -147,6 +149,7 @@ class JobStore:
                     db.delete(id)
                     deleted.append(id)
                 self.log_path(queue, id).unlink(missing_ok=True)
+                self._checkpoints.drop(Ref(queue, id))
         return deleted
 
     # reading

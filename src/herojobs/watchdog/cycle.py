@@ -24,7 +24,7 @@ from herojobs.store.base import Position, Put, Store
 from herojobs.store.rules import NO_RULES, RuleFile
 from herojobs.watchdog.apart import HELD, PAUSE, Apart
 from herojobs.watchdog.fair import Turns
-from herojobs.watchdog.life import Life, by_queue
+from herojobs.watchdog.life import Life, by_queue, tell_progress
 from herojobs.watchdog.logs import JobLogs
 from herojobs.watchdog.pool import Pool
 from herojobs.watchdog.runs import Run
@@ -171,7 +171,7 @@ class Cycle:
             self._due.set()
         if self._turns.heat_due(now_ms()) or (self._unsent and self.calls.is_due()):
             self._due.set()
-        if self.pool.ended or self.pool.put_back or self.pool.spared or self.pool.output:
+        if self.pool.ended or self.pool.put_back or self.pool.spared or self.pool.output or self.pool.progress:
             self._due.set()
 
     async def _settle(self) -> None:
@@ -180,6 +180,9 @@ class Cycle:
         if pool.output:
             output, pool.output = pool.output, []
             self._unsent += self._logs.write(output)
+        if pool.progress:
+            reports, pool.progress = pool.progress, {}
+            self._unsent += tell_progress(reports)
         for group in by_queue(pool.ended).values():  # they stay in the list, thus leased, until they are written
             self._unsent += await self._life.end(group)
             self._expect_retries(group)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from herojobs.checkpoints import Checkpoints
 from herojobs.frames import Over
 from herojobs.job import now_ms
 from herojobs.live.connect import connect_blocking
@@ -20,7 +21,7 @@ from herojobs.schedules import ScheduleBook, Ticker
 from herojobs.settings import Settings, load
 from herojobs.store import JobStore, Position, Put
 from herojobs.store.rules import RuleFile
-from herojobs.watchdog.life import Life
+from herojobs.watchdog.life import Life, tell_progress
 from herojobs.watchdog.logs import JobLogs
 from herojobs.watchdog.runs import Run
 from herojobs.worker.run import micros_since, over, over_by
@@ -54,6 +55,7 @@ class InlineWatchDog:
         self._rules = RuleFile(self.settings.home)
         self._book = ScheduleBook(self.settings)
         self._ticker = Ticker(self._book, self._store, self._redis, _at_once)
+        self._checkpoints = Checkpoints(self.settings.circles_dir, flush=self.settings.sync != "never")
         self._logs = JobLogs(self._store, self.settings)
         self._life = Life(self._store, self.settings, self._redis, f"inline-{now_ms()}", self._write)
 
@@ -124,7 +126,11 @@ class InlineWatchDog:
     def _run(self, run: Run) -> Outcome:
         began = time.perf_counter_ns()
         output: list[str] = []
-        context = JobContext(run.job, run.ref, output.append)
+
+        def report(percent: float, text: str) -> None:
+            run_sync(self._redis.run_many(tell_progress({run: (percent, text)})))
+
+        context = JobContext(run.job, run.ref, output.append, report, self._checkpoints)
         try:
             processor = self._processors.get(run.job.params_type)
             concurrent = processor.concurrent
@@ -138,6 +144,7 @@ class InlineWatchDog:
         except Exception as e:
             message = over_by(run.number, run.job, e, micros_since(began), self.settings)
         run.took = message.took
+        run.has_checkpoint = context.has_checkpoint
         run_sync(self._redis.run_many(self._logs.write([(run, text) for text in output])))
         return _outcome(message)
 

@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from herojobs import job as jobs
+from herojobs.checkpoints import Checkpoints
 from herojobs.errors import InvalidJob, ParamsTooLarge
 from herojobs.job import Job, JobStatus, Reason, now_ms
 from herojobs.live.call import Call, JobKey, job_key
-from herojobs.live.calls import Back, Claimed, bury, claim, finish, put_back, start
+from herojobs.live.calls import Back, Claimed, bury, claim, finish, progress, put_back, start
 from herojobs.live.transport import Redis
-from herojobs.names import Queue
+from herojobs.names import Queue, Ref
 from herojobs.outcome import Cancelled, Failed, Lost, apply
 from herojobs.retries import pause_before_retry, policy_of, prepare_retry
 from herojobs.settings import Settings
@@ -55,6 +56,7 @@ class Life:
         self._write = write
         self._tokens = itertools.count(1)
         self._numbers = itertools.count(1)
+        self._checkpoints = Checkpoints(settings.circles_dir)
         self._adoption = Adoption(store, redis)
         self.mirrored: list[tuple[str, bytes]] = []
         """Keys and JSON of jobs that one old program reads under their legacy key (setting `legacy_mirror`)."""
@@ -158,6 +160,9 @@ class Life:
             if again := [run for run in accepted if run.retry_ms]:
                 accepted = [run for run in accepted if not run.retry_ms]
                 calls += _retries(queue, again)
+            for run in accepted:
+                if run.has_checkpoint and run.job.status == JobStatus.DONE:
+                    self._checkpoints.drop(Ref(queue, run.db_id))
             if accepted:
                 ends = [(run.id, run.token, for_redis(run.job, run.id, run.data), run.job.status) for run in accepted]
                 calls.append(finish(queue, ends, self._ttl))
@@ -241,6 +246,14 @@ def _retries(queue: Queue, runs: Sequence[Run]) -> list[Call[Any]]:
         if back:
             calls.append(put_back(queue, back, count_attempt=counted, event="retrying"))
     return calls
+
+
+def tell_progress(reports: Mapping[Run, tuple[float, str]]) -> list[Call[Any]]:
+    """Return the calls that tell Redis how far runs say they are."""
+    return [
+        progress(queue, [(run.id, run.token, *reports[run]) for run in group])
+        for queue, group in by_queue(reports).items()
+    ]
 
 
 def for_redis(job: Job, key: JobKey, data: bytes) -> bytes:

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Sequence
 
 from herojobs.errors import WorkerError
-from herojobs.frames import Back, Blocks, Elsewhere, FromWorker, Interrupt, Output, Over, Ready, Recall, Unfit
+from herojobs.frames import Back, Blocks, Elsewhere, FromWorker, Interrupt, Output, Over, Progress, Ready, Recall, Unfit
 from herojobs.live.call import JobKey
 from herojobs.names import Queue
 from herojobs.outcome import Cancelled, Done, Failed, Killed, Outcome, OutOfMemory, TimedOut
@@ -39,6 +39,7 @@ class Pool:
         put_back: runs whose job goes back to its queue, as their worker died; their attempt counts.
         spared: the same, but they were bystanders: their attempt doesn't count.
         output: what runs and their child processes wrote, to be logged.
+        progress: how far runs say they are, percent and text, the latest word of each.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Pool:
         self.output: list[tuple[Run, str]] = []
         self.is_paused: Callable[[Queue], bool] | None = None
         """Tells whether a queue's runs mustn't start; None: none is paused. After a change, `hold_paused`."""
+        self.progress: dict[Run, tuple[float, str]] = {}
         self._loop = loop
         self._settings = settings
         self._size = settings.workers or os.cpu_count() or 1
@@ -259,6 +261,7 @@ class Pool:
                 run = child.take(message.number)
                 if run is not None:
                     child.done += 1
+                    run.has_checkpoint = message.checkpoint
                     child.took = max(float(message.took), child.took * 0.9)
                     if message.how == "interrupted" and not child.concurrent:
                         child.end_if_family_left(run)
@@ -267,6 +270,10 @@ class Pool:
                 run = child.runs.get(message.number)
                 if run is not None:
                     self.output.append((run, message.text))
+            elif isinstance(message, Progress):
+                run = child.runs.get(message.number)
+                if run is not None:
+                    self.progress[run] = (message.percent, message.text)
             elif isinstance(message, Back):
                 self._take_back(child, message.numbers)
             elif isinstance(message, Elsewhere):

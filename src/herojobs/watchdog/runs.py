@@ -29,6 +29,7 @@ class Run:
         told: whether Redis knows that it is active.
         outcome: how it ended, once it has.
         blocked: it was found to block the event loop of the concurrent worker.
+        has_checkpoint: whether its job has a checkpoint, to be dropped when it is done.
         took: microseconds that it ran, as its worker says; 0 = unknown.
         logged: bytes of its log that are kept so far.
         retry_ms: milliseconds until the job is tried again, once this run has failed; 0 = it is over.
@@ -41,6 +42,7 @@ class Run:
         "data",
         "db_id",
         "deadline",
+        "has_checkpoint",
         "id",
         "job",
         "kill_at",
@@ -78,6 +80,7 @@ class Run:
         self.abandoned = False
         self.told = False
         self.blocked = False
+        self.has_checkpoint = False
         self.took = 0
         self.logged = 0
         self.retry_ms = 0

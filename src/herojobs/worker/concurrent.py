@@ -12,6 +12,7 @@ import time
 from types import FrameType
 
 from herojobs import job as jobs
+from herojobs.checkpoints import Checkpoints
 from herojobs.frames import (
     Beat,
     Blocks,
@@ -22,6 +23,7 @@ from herojobs.frames import (
     Message,
     Output,
     Over,
+    Progress,
     Start,
     decode_to_worker,
     frame,
@@ -53,6 +55,7 @@ class ConcurrentWorker:
         self._reader = FrameReader()
         self._processors = processors
         self._settings = settings
+        self._checkpoints = Checkpoints(settings.circles_dir, flush=settings.sync != "never")
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._contexts: dict[int, JobContext] = {}
         self._interrupted: set[int] = set()  # runs whose own task an exception was raised in
@@ -102,7 +105,13 @@ class ConcurrentWorker:
         job = jobs.decode(start.job)
         number = start.number
         log = output.JobLog(lambda text: self._post(Output(number, text)), self._settings.log_max)
-        self._contexts[number] = context = JobContext(job, start.ref, log.write)
+        self._contexts[number] = context = JobContext(
+            job,
+            start.ref,
+            log.write,
+            lambda percent, text: self._post(Progress(number, percent, text)),
+            self._checkpoints,
+        )
         output.current.set(log.write)  # the task's own context
         message: Message
         try:
@@ -137,6 +146,8 @@ class ConcurrentWorker:
             offspring.end(number)
         else:
             offspring.forget(number)
+        if isinstance(message, Over):
+            message.checkpoint = context.has_checkpoint
         log.close()
         self._post(message)
         del self._contexts[number]

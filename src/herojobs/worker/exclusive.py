@@ -19,6 +19,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from herojobs import job as jobs
+from herojobs.checkpoints import Checkpoints
 from herojobs.frames import (
     Back,
     Control,
@@ -28,6 +29,7 @@ from herojobs.frames import (
     Message,
     Output,
     Over,
+    Progress,
     Recall,
     Start,
     decode_to_worker,
@@ -61,6 +63,7 @@ class ExclusiveWorker:
         self._reader = FrameReader()
         self._processors = processors
         self._settings = settings
+        self._checkpoints = Checkpoints(settings.circles_dir, flush=settings.sync != "never")
         self._waiting: deque[Start] = deque()
         self._number = 0  # of the run that may be interrupted, 0 = none
         self._context: JobContext | None = None
@@ -103,7 +106,13 @@ class ExclusiveWorker:
         job = jobs.decode(start.job)
         number = start.number
         log = output.JobLog(lambda text: self._say(number, text), self._settings.log_max)
-        self._context = context = JobContext(job, start.ref, log.write)
+        self._context = context = JobContext(
+            job,
+            start.ref,
+            log.write,
+            lambda percent, text: self._tell(Progress(number, percent, text)),
+            self._checkpoints,
+        )
         self._raised = False
         output.current.set(log.write)
         self._number = number
@@ -126,6 +135,8 @@ class ExclusiveWorker:
             os._exit(0)  # what a job forked has come to the end of the job's code
         if self._raised and self._order is not None:  # the job may have swallowed the exception
             message = Over(number, "interrupted", self._order.why, "", micros_since(began))
+        if isinstance(message, Over):
+            message.checkpoint = context.has_checkpoint
         output.current.set(None)
         log.close()
         output.wait_until_read()
@@ -149,6 +160,10 @@ class ExclusiveWorker:
             os.write(1, text.encode())
         else:
             self._send(Output(number, text))
+
+    def _tell(self, message: Message) -> None:
+        if not self._forked:
+            self._send(message)
 
     def _send(self, message: Message) -> None:
         if threading.current_thread() is not threading.main_thread():  # output of content that has threads of its own
