@@ -61,8 +61,9 @@ class Leases:
             held = {run.id: run for run in runs}
             for key in answer.cancelled:
                 self._cycle.pool.cancel(held[key])
-            missing = [held[key] for key in answer.missing]
-            lost = [held[key] for key in answer.lost]
+            settled = held.keys() - {run.id for run in self._cycle.pool.all_held() if run.queue == queue}
+            missing = [held[key] for key in answer.missing if key not in settled]
+            lost = [held[key] for key in answer.lost if key not in settled]
             if missing:  # Redis was wiped
                 entries = [
                     (run.id, run.token, for_redis(run.job, run.id, run.data), run.job.attempts, run.told)
