@@ -21,7 +21,7 @@ def failure(kind: str, tmp_path: Path) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(("kind", "told"), [("openrpc", "OpenRPC"), ("ai", "AI prompts"), ("nonsense", "no such kind")])
+@pytest.mark.parametrize(("kind", "told"), [("ai", "AI prompts"), ("nonsense", "no such kind")])
 def test_kinds_that_cannot_be_run_say_so(tmp_path: Path, kind: str, told: str) -> None:
     assert told in failure(kind, tmp_path)
 

@@ -36,7 +36,7 @@ class ScriptCache:
         max_bytes: int = 4 * 1024 * 1024,
         max_size: int = MAX_SIZE,
     ) -> None:
-        self._registry = registry
+        self.registry = registry
         self._include_root = include_root
         self._max_scripts = max_scripts
         self._max_bytes = max_bytes
@@ -55,7 +55,7 @@ class ScriptCache:
             self._bound.move_to_end(text)
             return bound
         playbook = PlayBook.parse(text, strict=True, max_size=self._max_size)
-        bound = bind(playbook, self._registry, include_root=self._include_root)
+        bound = bind(playbook, self.registry, include_root=self._include_root)
         if len(text) <= self._max_bytes and bound.shareable:
             self._bound[text] = bound
             self._bytes += len(text)

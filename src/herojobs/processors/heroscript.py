@@ -69,15 +69,21 @@ class HeroScriptProcessor:
             self._hero = HeroJobs(settings=self._settings)
         return self._hero
 
-    def _bind(self, job: Job, text: str) -> BoundScript:
-        circle = queue_name_fix(job.circle_id)
+    def registry(self, circle: str) -> Registry:
+        """Return the actors that scripts of a circle, its name fixed, may name."""
+        return self._cache(circle).registry
+
+    def _cache(self, circle: str) -> ScriptCache:
         limited = circle if circle in self._settings.circle_actors else None
         cache = self._caches.get(limited)
         if cache is None:
             registry = self._registry.limited(self._settings.circle_actors[limited]) if limited else self._registry
             cache = self._caches[limited] = ScriptCache(registry, include_root=self._root)
+        return cache
+
+    def _bind(self, job: Job, text: str) -> BoundScript:
         try:
-            return cache.get(text)
+            return self._cache(queue_name_fix(job.circle_id)).get(text)
         except HeroScriptError as e:
             raise JobFailed(str(e)) from None
 

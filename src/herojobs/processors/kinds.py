@@ -13,6 +13,7 @@ from herojobs.settings import Settings
 _BUILT_IN = {
     ParamsType.HEROSCRIPT.value: "herojobs.processors.heroscript:HeroScriptProcessor",
     ParamsType.RHAISCRIPT.value: "herojobs.processors.rhai:RhaiProcessor",
+    ParamsType.OPENRPC.value: "herojobs.processors.openrpc:OpenRpcProcessor",
 }
 
 _EXTRAS = {
@@ -21,7 +22,6 @@ _EXTRAS = {
 }
 
 _NOT_YET = {
-    ParamsType.OPENRPC.value: "OpenRPC calls can't be run by this version of HeroJobs",
     ParamsType.AI.value: "AI prompts can't be run by this version of HeroJobs",
 }
 
@@ -60,6 +60,12 @@ class Processors:
         if processor is None:
             processor = self._made[kind] = self._make(kind)
         return processor
+
+    def close(self) -> None:
+        """Have those that hold connections close them."""
+        for processor in self._made.values():
+            if (close := getattr(processor, "close", None)) is not None:
+                close()
 
     def _make(self, kind: str) -> Processor | Unavailable:
         if kind in _NOT_YET:

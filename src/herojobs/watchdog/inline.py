@@ -53,6 +53,7 @@ class InlineWatchDog:
         self._processors = Processors(self.settings)
         self._processors.get("heroscript")
         self._rules = RuleFile(self.settings.home)
+        self._runner = asyncio.Runner()  # one loop for all jobs: connections outlive them
         self._book = ScheduleBook(self.settings)
         self._ticker = Ticker(self._book, self._store, self._redis, _at_once)
         self._checkpoints = Checkpoints(self.settings.circles_dir, flush=self.settings.sync != "never")
@@ -69,6 +70,8 @@ class InlineWatchDog:
 
     def close(self) -> None:
         """Close connections and databases."""
+        self._processors.close()
+        self._runner.close()
         run_sync(self._redis.close())
         self._book.close()
         self._store.close()
@@ -137,7 +140,7 @@ class InlineWatchDog:
             if concurrent is None:
                 concurrent = processor.is_concurrent(run.job)
             if concurrent:
-                result = asyncio.run(processor.run_async(run.job, context))
+                result = self._runner.run(processor.run_async(run.job, context))
             else:
                 result = processor.run(run.job, context)
             message = over(run.number, result, micros_since(began), self.settings)
