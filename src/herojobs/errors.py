@@ -15,6 +15,9 @@
     ├── RedisUnavailable           Redis can't be reached: nothing was written
     │   └── SubmissionUnconfirmed  stored, but Redis didn't confirm: it will run, don't submit it again
     ├── EmbeddedRedisError         the embedded server can't be started
+    ├── AccessDenied               who asks may not do this
+    │   ├── Unauthorized           no session key, or none that is valid
+    │   └── Forbidden              the session doesn't allow it
     ├── SessionError               the sessions can't be read or changed
     │   ├── SessionNotFound        no session has this name or id
     │   └── InvalidSession         what a session was to be made with is wrong
@@ -47,7 +50,7 @@ class InvalidJob(HeroJobsError):
 
     def __init__(self, field: str, got: object, problem: str, right: str = "") -> None:
         self.field = field
-        self.got = got
+        self.got = got = "***" if field in ("session_key", "sessionkey") else got
         shown = repr(got)
         if len(shown) > 80:
             shown = shown[:77] + "..."
@@ -132,6 +135,18 @@ class SubmissionUnconfirmed(RedisUnavailable):
 
 class EmbeddedRedisError(HeroJobsError):
     """The embedded Redis server can't be started or doesn't answer."""
+
+
+class AccessDenied(HeroJobsError):
+    """Who asks may not do this."""
+
+
+class Unauthorized(AccessDenied):
+    """No session key was given, or one that isn't valid: unknown, expired or revoked."""
+
+
+class Forbidden(AccessDenied):
+    """The session doesn't allow it: its role is too low, or the circle isn't one of its own."""
 
 
 class SessionError(HeroJobsError):

@@ -7,6 +7,7 @@ are left out while they have their default.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -63,6 +64,14 @@ class Reason(StrEnum):
     LOST = "lost"  # the WatchDogs that ran it vanished, `max_attempts` times
     REMOVED = "removed"  # taken out of its queue by `empty`
     RETRYING = "retrying"  # not over: it failed, and waits for its next try
+
+
+KEY_PREFIX = "hjs_"
+"""What session keys of ours begin with."""
+MASK = "***"
+"""Stands for a secret where something is shown."""
+
+_SESSION_KEY = re.compile(rb'("session_?key"\s*:\s*)"(?:[^"\\]|\\.)*"?', re.IGNORECASE)
 
 
 def _new() -> str:
@@ -197,6 +206,21 @@ class Job(msgspec.Struct, omit_defaults=True):
         """Return the job as compact JSON."""
         return encode(self)
 
+    def masked(self) -> Job:
+        """Return the job as it may be shown: with `***` in the place of a session key."""
+        return msgspec.structs.replace(self, session_key=MASK) if self.session_key else self
+
+    def cleaned(self, text: str) -> str:
+        """Return text that the job gave, with `***` wherever its own session key stands in it."""
+        key = self.session_key
+        # Other programs put anything there, a user's name say, which must not vanish from results.
+        return text.replace(key, MASK) if key.startswith(KEY_PREFIX) and key in text else text
+
+    def __repr__(self) -> str:
+        shown = self.masked()
+        values = ((name, getattr(shown, name)) for name in self.__struct_fields__)
+        return f"Job({', '.join(f'{name}={value!r}' for name, value in values)})"
+
     def explain_end(self) -> str:
         """Return the reason of the job's end as words, empty if it isn't over."""
         if self.reason == Reason.KILLED:
@@ -235,7 +259,7 @@ def decode_foreign(data: bytes) -> Job:
     try:
         raw = msgspec.json.decode(data)
     except msgspec.DecodeError as e:
-        raise InvalidJob("job", data[:60].decode("utf-8", "replace"), f"unreadable JSON ({e})") from None
+        raise InvalidJob("job", _begin(data), f"unreadable JSON ({e})") from None
     if not isinstance(raw, dict):
         raise InvalidJob("job", raw, "not a JSON object")
     known = {name.lower(): name for name in Job.__struct_encode_fields__}
@@ -255,7 +279,7 @@ def decode_foreign(data: bytes) -> Job:
     try:
         job = msgspec.convert(fields, Job)
     except msgspec.ValidationError as e:
-        raise InvalidJob("job", data[:60].decode("utf-8", "replace"), str(e)) from None
+        raise InvalidJob("job", _begin(data), str(e)) from None
     if not 0 <= job.job_id <= MAX_ID:
         raise InvalidJob("jobid", job.job_id, "out of range", f"0 to {MAX_ID}")
     job.topic = job.topic or "default"
@@ -263,6 +287,15 @@ def decode_foreign(data: bytes) -> Job:
     job.params_type = fields.get("params_type") or ParamsType.OPENRPC.value
     job.timeout = max(0, job.timeout)
     return job
+
+
+def masked_json(data: bytes) -> bytes:
+    """Return JSON of a job, which may be broken or of another program, with session keys masked."""
+    return _SESSION_KEY.sub(rb'\1"***"', data)
+
+
+def _begin(data: bytes) -> str:
+    return masked_json(data)[:60].decode("utf-8", "replace")
 
 
 @cache

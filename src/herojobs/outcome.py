@@ -31,6 +31,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """It wasn't begun, since its session key doesn't allow it; never retried."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class TimedOut:
     """It ran over its timeout, in seconds, and was ended."""
 
@@ -67,7 +74,7 @@ class Lost:
     attempts: int
 
 
-Outcome = Done | Failed | TimedOut | Cancelled | Killed | OutOfMemory | Lost
+Outcome = Done | Failed | Refused | TimedOut | Cancelled | Killed | OutOfMemory | Lost
 
 
 def apply(job: Job, outcome: Outcome, now_ms: int) -> None:
@@ -87,6 +94,8 @@ def apply(job: Job, outcome: Outcome, now_ms: int) -> None:
             job.reason, job.error, job.result = Reason.FAILED.value, error, result
             if detail:
                 job.error_detail = msgspec.json.decode(detail)
+        case Refused(error):
+            job.reason, job.error = Reason.FAILED.value, error
         case TimedOut(timeout, forced):
             how = "; it didn't stop when asked, so its worker was killed" if forced else ""
             job.reason, job.error = Reason.TIMEOUT.value, f"timed out after {timeout} s{how}"

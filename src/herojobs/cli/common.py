@@ -143,9 +143,7 @@ def masked(value: Any) -> Any:
     import msgspec
 
     if isinstance(value, Job):
-        fields: dict[str, Any] = msgspec.to_builtins(value)
-        if fields["sessionkey"]:
-            fields["sessionkey"] = "***"
+        fields: dict[str, Any] = msgspec.to_builtins(value.masked())
         return fields
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {name: masked(each) for name, each in value._asdict().items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,11 +10,10 @@ import typer
 from herojobs.cli import common
 from herojobs.cli.common import Json, options
 from herojobs.errors import InvalidJob
+from herojobs.job import masked_json
 
 if TYPE_CHECKING:
     from herojobs.ourdb import OurDB
-
-_SESSION_KEY = re.compile(r'("session_?key"\s*:\s*")(?:[^"\\]|\\.)+', re.IGNORECASE)
 
 app = typer.Typer(help="Check, repair, compact and read OurDB databases.", no_args_is_help=True)
 
@@ -79,8 +77,7 @@ def cat(
         except NotFound:
             common.fail(f"{name} has no record {id}", common.NOT_FOUND)
     for version in versions:
-        data = version.data.decode("utf-8", "backslashreplace")
-        data = _SESSION_KEY.sub(r"\1***", data)  # also in records of other programs, and in broken ones
+        data = masked_json(version.data).decode("utf-8", "backslashreplace")
         print(data if version.ok else f"(damaged, at {version.location >> 32}.db:{version.location & 0xFFFFFFFF})")
 
 

@@ -16,7 +16,16 @@ from herojobs import job as jobs
 from herojobs.client.again import Again
 from herojobs.client.given import AnyRef, as_job, as_ref, redis_key
 from herojobs.client.rules import RuleBook
-from herojobs.errors import InvalidJob, JobConflict, JobNotFound, RedisUnavailable, SubmissionUnconfirmed, WaitTimeout
+from herojobs.errors import (
+    Forbidden,
+    InvalidJob,
+    JobConflict,
+    JobNotFound,
+    RedisUnavailable,
+    SubmissionUnconfirmed,
+    Unauthorized,
+    WaitTimeout,
+)
 from herojobs.job import Job, JobStatus, Reason, now_ms, validate
 from herojobs.live import admin
 from herojobs.live.admin import Progress
@@ -25,6 +34,7 @@ from herojobs.live.calls import Submitted, submit
 from herojobs.live.redis import Redis
 from herojobs.names import Queue, Ref
 from herojobs.ourdb import OurDBError
+from herojobs.sessions import Role, Sessions
 from herojobs.settings import Settings
 from herojobs.store import Found, JobIndex, JobStore, Put
 from herojobs.store.rules import RuleFile
@@ -57,13 +67,15 @@ class Core:
         redis: the transport.
         store: the durable history.
         index: the index of it, for questions over many jobs.
+        sessions: who may submit, where the setting `require_session` asks.
     """
 
-    def __init__(self, settings: Settings, redis: Redis, store: JobStore, index: JobIndex) -> None:
+    def __init__(self, settings: Settings, redis: Redis, store: JobStore, index: JobIndex, sessions: Sessions) -> None:
         self._settings = settings
         self._redis = redis
         self._store = store
         self._index = index
+        self._sessions = sessions
         self.again = Again(redis, store, index, self.submit_many)
         """What runs jobs once more."""
         self.rules = RuleBook(RuleFile(settings.home), redis)
@@ -84,6 +96,8 @@ class Core:
             job.session_key = job.session_key or session_key
             job.time_scheduled = job.time_scheduled or now // 1000
             by_queue.setdefault(queue, []).append(job)
+        if self._settings.require_session:
+            await self._check_keys(by_queue)
         await self._redis.connect()  # while nothing is written yet
         pending: list[tuple[Queue, list[Job], Call[Submitted]]] = []
         for queue, group, written in self._stored(by_queue):
@@ -102,6 +116,16 @@ class Core:
             if answer.existing:
                 await self._rename(queue, part, {existing.id for existing in answer.existing})
         return new
+
+    async def _check_keys(self, by_queue: Mapping[Queue, list[Job]]) -> None:
+        """Raise `AccessDenied` unless every job has a key that allows it; the WatchDog would refuse it later."""
+        known = await self._sessions.check_many({job.session_key for g in by_queue.values() for job in g}, self._redis)
+        for queue, group in by_queue.items():
+            for session in {known[job.session_key] for job in group}:
+                if session is None:
+                    raise Unauthorized("jobs need a valid session key here (setting require_session)")
+                if why := session.refusal(Role.SUBMITTER, queue.circle):
+                    raise Forbidden(why)
 
     def _stored(self, by_queue: Mapping[Queue, list[Job]]) -> list[tuple[Queue, list[Job], list[bytes]]]:
         """Store jobs in OurDB, all or, where a database can't be written, none; return them with their JSON."""

@@ -70,7 +70,8 @@ def as_job(given: Job | Mapping[str, Any]) -> Job:
     except KeyError as e:
         raise InvalidJob(str(e.args[0]), given[e.args[0]], "a job has no such field") from None
     except msgspec.ValidationError as e:
-        raise InvalidJob("job", dict(given), str(e)) from None
+        shown = {name: jobs.MASK if name == "session_key" else value for name, value in given.items()}
+        raise InvalidJob("job", shown, str(e)) from None
 
 
 def as_ref(ref: AnyRef) -> Ref:

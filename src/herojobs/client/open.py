@@ -8,6 +8,7 @@ from typing import Any
 from herojobs.client.core import Core
 from herojobs.errors import SettingsError
 from herojobs.live.redis import Redis
+from herojobs.sessions import Sessions
 from herojobs.settings import Settings, load
 from herojobs.store import JobIndex, JobStore
 
@@ -24,11 +25,13 @@ class Opened:
         self._redis = redis
         self._store = JobStore(settings)
         self._index = JobIndex(self._store)
-        self.core = Core(settings, redis, self._store, self._index)
+        self._sessions = Sessions(settings)
+        self.core = Core(settings, redis, self._store, self._index, self._sessions)
 
     async def close(self) -> None:
         """Close connections and databases."""
         await self._redis.close()
+        self._sessions.close()
         self._index.close()
         self._store.close()
 

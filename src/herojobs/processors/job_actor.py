@@ -148,7 +148,5 @@ class _errors:  # noqa: N801 - used like a function
 
 
 def _shown(job: Job) -> dict[str, Any]:
-    shown: dict[str, Any] = msgspec.to_builtins(job)
-    if shown["sessionkey"]:
-        shown["sessionkey"] = "***"
+    shown: dict[str, Any] = msgspec.to_builtins(job.masked())
     return shown

@@ -70,18 +70,22 @@ class ScriptContext(Context):
         timeout: int = 0,
         at: int | datetime | None = None,
     ) -> Job:
-        """Submit another job, which records this one as its parent; circle and topic default to this job's own.
+        """Submit another job, which records this one as its parent and has its session key.
+
+        Circle and topic default to this job's own.
 
         Raises:
             as `HeroJobs.submit`.
         """
         queue = Ref.parse(self.ref).queue
-        return self.client.submit(
-            params,
+        job = Job(
+            params=params,
             params_type=params_type,
             circle_id=circle_id or self.job.circle_id or queue.circle,
             topic=topic or self.job.topic or queue.topic,
             timeout=timeout,
-            at=at,
+            time_scheduled=int(at.timestamp()) if isinstance(at, datetime) else at or 0,
             parent=self.ref,
+            session_key=self.job.session_key,
         )
+        return self.client.submit_many([job])[0]

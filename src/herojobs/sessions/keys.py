@@ -10,7 +10,9 @@ import hashlib
 import re
 import secrets
 
-PATTERN = re.compile(r"hjs_([0-9a-f]{8})_[0-9a-f]{64}")
+from herojobs.job import KEY_PREFIX
+
+PATTERN = re.compile(KEY_PREFIX + r"([0-9a-f]{8})_[0-9a-f]{64}")
 """What a key looks like; for those who look for keys in texts."""
 
 
@@ -21,7 +23,7 @@ def new_id() -> str:
 
 def new_key(id: str) -> str:
     """Return a new key of a session."""
-    return f"hjs_{id}_{secrets.token_hex(32)}"
+    return f"{KEY_PREFIX}{id}_{secrets.token_hex(32)}"
 
 
 def id_in(key: str) -> str | None:

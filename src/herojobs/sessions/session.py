@@ -62,6 +62,12 @@ class Session(msgspec.Struct, frozen=True):
         """
         return self.role >= role and (circle is None or self.sees(circle))
 
+    def refusal(self, role: Role, circle: str | None = None) -> str:
+        """Return in words why it has no such role in a circle, empty if it has; see `allows`."""
+        if circle is not None and not self.sees(circle):
+            return f"session {self.name!r} isn't for circle {circle!r}"
+        return "" if self.role >= role else f"session {self.name!r} is {self.role.word}, it takes {role.word}"
+
     def sees(self, circle: str) -> bool:
         """Return whether a circle, spelled in any way, is one of its circles."""
         return ALL in self.circles or queue_name_fix(circle) in self.circles

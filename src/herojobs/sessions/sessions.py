@@ -13,11 +13,12 @@ import msgspec
 
 from herojobs.errors import EmbeddedRedisError, InvalidName, InvalidSession, RedisUnavailable, SessionNotFound
 from herojobs.job import now_ms
+from herojobs.live.transport import Redis
 from herojobs.names import fixed_name
 from herojobs.sessions.book import Book, Key
 from herojobs.sessions.keys import digest, id_in, new_id, new_key
 from herojobs.sessions.session import ALL, Role, Session
-from herojobs.sessions.shared import SharedKeys
+from herojobs.sessions.shared import SharedKeys, find_many
 from herojobs.settings import Settings
 
 log = logging.getLogger("herojobs.sessions")
@@ -56,9 +57,25 @@ class Sessions:
             return None
         digested = digest(key)
         found = self._book.find(key, digested) if self._book.is_there() else self._elsewhere(digested)
-        if found is None or (found.expires_ms and found.expires_ms <= now_ms()):
-            return None
-        return found.session
+        return _holding(found)
+
+    async def check_many(self, keys: Iterable[str], redis: Redis) -> dict[str, Session | None]:
+        """Return the session of each key, None for those that aren't valid.
+
+        Args:
+            keys: the keys.
+            redis: who is asked, once for all, where this home has no sessions of its own.
+
+        Raises:
+            as `check`.
+        """
+        given = list(keys)
+        wanted = [key for key in given if id_in(key) is not None]
+        if self._book.is_there() or not (wanted and self._settings.redis_url):
+            return {key: self.check(key) for key in given}
+        found = await find_many(redis, [digest(key) for key in wanted])
+        sessions = dict(zip(wanted, map(_holding, found), strict=True))
+        return {key: sessions.get(key) for key in given}
 
     def any(self) -> bool:
         """Return whether keys are asked for: any session was ever made, or the setting `require_session` is on.
@@ -226,6 +243,13 @@ class Sessions:
             for session in self._book.sessions()
             if ended or not (session.revoked_ms or (session.expires_ms and session.expires_ms <= now))
         ]
+
+
+def _holding(found: Key | None) -> Session | None:
+    """Return the session of a key that hasn't expired."""
+    if found is None or (found.expires_ms and found.expires_ms <= now_ms()):
+        return None
+    return found.session
 
 
 def _insert(db: sqlite3.Connection, session: Session) -> None:

@@ -6,12 +6,13 @@ password goes; a host with a book trusts the book alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 
 import msgspec
 
 from herojobs.live.connect import connect_blocking
-from herojobs.live.redis import BlockingRedis, run_sync
+from herojobs.live.redis import BlockingRedis, Redis, run_sync
 from herojobs.sessions.book import Key
 from herojobs.sessions.session import Session
 from herojobs.settings import Settings
@@ -23,6 +24,24 @@ KEY = "herosessions"
 class _Known(msgspec.Struct):
     session: Session
     expires_ms: int
+
+
+async def find_many(redis: Redis, digested: Sequence[bytes]) -> list[Key | None]:
+    """Return what is known of the hashes of keys, in order, asked for in one command.
+
+    Raises:
+        RedisUnavailable: Redis can't be reached.
+    """
+    values = await redis.command("HMGET", KEY, *(each.hex() for each in digested))
+    return [None if value is None else _read(each, value) for each, value in zip(digested, values, strict=True)]
+
+
+def _read(digested: bytes, value: bytes) -> Key | None:
+    try:
+        known = msgspec.json.decode(value.partition(b" ")[2], type=_Known)
+    except ValueError:  # not of ours
+        return None
+    return Key(digested, known.session, known.expires_ms)
 
 
 class SharedKeys:
@@ -42,11 +61,7 @@ class SharedKeys:
         Raises:
             RedisUnavailable: Redis can't be reached.
         """
-        value = run_sync(self._connected().command("HGET", KEY, digested.hex()))
-        if value is None or b" " not in value:
-            return None
-        known = msgspec.json.decode(value.partition(b" ")[2], type=_Known)
-        return Key(digested, known.session, known.expires_ms)
+        return run_sync(find_many(self._connected(), [digested]))[0]
 
     def any(self) -> bool:
         """Return whether any home has told Redis of sessions. Raises as `find`."""

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from herojobs.errors import RedisUnavailable, SettingsError
+from herojobs.errors import RedisUnavailable, SessionError, SettingsError
 from herojobs.job import now_ms
 from herojobs.live.call import Call
 from herojobs.live.calls import Back, Claim, Started, put_back
@@ -31,6 +31,8 @@ from herojobs.watchdog.runs import Run
 
 log = logging.getLogger("herojobs.watchdog")
 
+TROUBLE = (RedisUnavailable, SessionError, OurDBError, OSError)
+"""What passes, or what somebody mends, while jobs wait."""
 TELL_AFTER = 0.02
 """Seconds that a run is under way before Redis is told that it is active; most jobs are over sooner."""
 TROUBLE_PAUSE = 1.0
@@ -108,7 +110,7 @@ class Cycle:
             self._due.clear()
             try:
                 await self.exchange()
-            except (RedisUnavailable, OurDBError, OSError) as e:
+            except TROUBLE as e:
                 if self._well:
                     log.error("waiting: %s", e)
                 self._well = False
@@ -220,7 +222,7 @@ class Cycle:
             return
         try:
             runs, calls = await self._life.accept(queue, token, claim.jobs)
-        except (OurDBError, OSError):
+        except TROUBLE:
             back = [Back(each.id, token, b"") for each in reversed(claim.jobs)]
             self._unsent.append(put_back(queue, back, count_attempt=False))
             raise

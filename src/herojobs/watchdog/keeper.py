@@ -9,12 +9,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from herojobs.errors import RedisUnavailable
+from herojobs.errors import RedisUnavailable, SessionError
 from herojobs.job import now_ms
 from herojobs.live.calls import extend
 from herojobs.live.recovery import restore
 from herojobs.live.redis import AsyncRedis
 from herojobs.ourdb import OurDBError
+from herojobs.sessions import Sessions
 from herojobs.settings import Settings
 from herojobs.watchdog.apart import HELD
 from herojobs.watchdog.cycle import Cycle
@@ -34,7 +35,7 @@ async def every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await step()
-        except (RedisUnavailable, OurDBError, OSError) as e:
+        except (RedisUnavailable, SessionError, OurDBError, OSError) as e:
             log.debug("%s: %s", step.__qualname__, e)
         await asyncio.sleep(seconds)
 
@@ -169,3 +170,18 @@ class Lookout:
         for place, count in enumerate(counts):
             if isinstance(count, int) and count:  # a key of a wrong type answers with an error
                 self._turns.heat(known[place // len(sets)])
+
+
+class Publisher:
+    """Tells Redis this home's sessions anew when it has lost them, for hosts that have no sessions of their own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def step(self) -> None:
+        """Look once."""
+        sessions = Sessions(self._settings)
+        try:
+            await asyncio.to_thread(sessions.publish)
+        finally:
+            sessions.close()

@@ -25,12 +25,13 @@ from herojobs.live.call import Call, JobKey, job_key
 from herojobs.live.calls import Back, Claimed, bury, claim, finish, progress, put_back, start
 from herojobs.live.transport import Redis
 from herojobs.names import Queue, Ref
-from herojobs.outcome import Cancelled, Failed, Lost, apply
+from herojobs.outcome import Cancelled, Failed, Lost, Refused, apply
 from herojobs.retries import pause_before_retry, policy_of, prepare_retry
 from herojobs.settings import Settings
 from herojobs.store.base import Position, Put, Store
 from herojobs.store.jobs import read
 from herojobs.watchdog.adoption import Adoption
+from herojobs.watchdog.gate import Gate
 from herojobs.watchdog.runs import Run
 
 log = logging.getLogger("herojobs.watchdog")
@@ -58,6 +59,7 @@ class Life:
         self._numbers = itertools.count(1)
         self._checkpoints = Checkpoints(settings.circles_dir)
         self._adoption = Adoption(store, redis)
+        self._gate = Gate(settings, redis) if settings.require_session else None
         self.mirrored: list[tuple[str, bytes]] = []
         """Keys and JSON of jobs that one old program reads under their legacy key (setting `legacy_mirror`)."""
 
@@ -74,7 +76,6 @@ class Life:
         ended: list[Run] = []
         early: list[Back] = []
         now = now_ms()
-        puts: list[Put] = []
         tips = self._store.tips(queue, [each.db_id for each in claimed])
         for each, tip in zip(claimed, tips, strict=True):
             if tip is None or not each.is_ours:
@@ -109,12 +110,10 @@ class Life:
                 job.reason = job.error = job.result = ""
                 job.error_detail, job.ended_ms = {}, 0
             job.attempts = each.at
-            job.status = JobStatus.ACTIVE.value
-            job.started_ms = now
-            job.time_start = job.time_start or now // 1000
-            run.data = jobs.encode(job)
-            puts.append(Put(each.db_id, run.data, tip.position))
             runs.append(run)
+        if self._gate is not None and runs:
+            runs = await self._let_through(queue, runs, ended)
+        puts = [_activated(run, now) for run in runs]
         runs, refused = await self._put(queue, runs, puts)
         if refused:  # something wrote to them between our look and our write: look again at the next claim
             calls.append(put_back(queue, [(run.id, token, b"") for run in refused], count_attempt=False))
@@ -124,6 +123,16 @@ class Life:
             calls.append(finish(queue, over, self._ttl))
         calls += await self.end(ended)
         return runs, calls
+
+    async def _let_through(self, queue: Queue, runs: list[Run], ended: list[Run]) -> list[Run]:
+        """Return the runs that their session keys allow; the others get their outcome and join `ended`."""
+        assert self._gate is not None
+        refusals = await self._gate.refusals(queue, runs)
+        for run, why in refusals.items():
+            run.job.attempts -= 1
+            run.outcome = Refused(why)
+            ended.append(run)
+        return [run for run in runs if run not in refusals]
 
     def tell_started(self, runs: Iterable[Run]) -> list[Call[Any]]:
         """Return the calls that tell Redis of runs that are active."""
@@ -148,9 +157,11 @@ class Life:
                 job = run.job
                 assert run.outcome is not None
                 apply(job, run.outcome, now)
+                if job.session_key:
+                    _clean(job)
                 if run.took:
                     job.started_ms = now - run.took // 1000
-                if job.status == JobStatus.ERROR:
+                if job.status == JobStatus.ERROR and not isinstance(run.outcome, Refused):
                     run.retry_ms = self._prepare_retry(queue, job, now)
                 run.data = jobs.encode(job)
                 puts.append(Put(run.db_id, run.data, run.position))
@@ -254,6 +265,23 @@ def tell_progress(reports: Mapping[Run, tuple[float, str]]) -> list[Call[Any]]:
         progress(queue, [(run.id, run.token, *reports[run]) for run in group])
         for queue, group in by_queue(reports).items()
     ]
+
+
+def _clean(job: Job) -> None:
+    """Take the job's own session key out of what it gave."""
+    job.result, job.error = job.cleaned(job.result), job.cleaned(job.error)
+    if job.error_detail:
+        job.error_detail = msgspec.json.decode(job.cleaned(msgspec.json.encode(job.error_detail).decode()))
+
+
+def _activated(run: Run, now: int) -> Put:
+    """Make a run's job active; return the version for OurDB."""
+    job = run.job
+    job.status = JobStatus.ACTIVE.value
+    job.started_ms = now
+    job.time_start = job.time_start or now // 1000
+    run.data = jobs.encode(job)
+    return Put(run.db_id, run.data, run.position)
 
 
 def for_redis(job: Job, key: JobKey, data: bytes) -> bytes:

@@ -34,7 +34,7 @@ class JobLogs:
             texts.setdefault(run, []).append(text)
         calls: list[Call[Any]] = []
         for run, parts in texts.items():
-            text = "".join(parts)
+            text = run.job.cleaned("".join(parts))
             if run.job.log:
                 self._keep(run, text.encode())
             calls.append(publish_log(run.queue, run.id, text))

@@ -23,7 +23,7 @@ from herojobs.settings import Settings, load
 from herojobs.store import JobIndex, JobStore
 from herojobs.watchdog.cycle import Cycle
 from herojobs.watchdog.fair import Turns
-from herojobs.watchdog.keeper import Alarm, Ears, Leases, Lookout, every
+from herojobs.watchdog.keeper import Alarm, Ears, Leases, Lookout, Publisher, every
 from herojobs.watchdog.reconcile import Reconciler
 from herojobs.watchdog.timer import Timer
 
@@ -31,6 +31,8 @@ log = logging.getLogger("herojobs.watchdog")
 
 TICK = 0.05
 """Seconds between two looks at deadlines and deaths."""
+PUBLISH = 60.0
+"""Seconds between two looks whether Redis, which may have been wiped, knows the sessions."""
 LOOK = 0.2
 """Seconds between two looks for jobs that nobody announced."""
 
@@ -178,6 +180,7 @@ class WatchDog:
                 loop.create_task(every(0, Alarm(redis, cycle, turns).step)),
                 loop.create_task(every(LOOK, Lookout(redis, cycle, turns, reconciler.soon).step)),
                 loop.create_task(every(0, timer.step)),
+                loop.create_task(every(PUBLISH, Publisher(settings).step)),
             ]
             stack.push_async_callback(_end, tasks)
             log.info("WatchDog %s is ready", self.name)
