@@ -261,8 +261,9 @@ def _retries(queue: Queue, runs: Sequence[Run]) -> list[Call[Any]]:
 
 def tell_progress(reports: Mapping[Run, tuple[float, str]]) -> list[Call[Any]]:
     """Return the calls that tell Redis how far runs say they are."""
+    shown = {run: (percent, run.job.cleaned(text)) for run, (percent, text) in reports.items()}
     return [
-        progress(queue, [(run.id, run.token, *reports[run]) for run in group])
+        progress(queue, [(run.id, run.token, *shown[run]) for run in group])
         for queue, group in by_queue(reports).items()
     ]
 
