@@ -32,8 +32,6 @@ for i = 2, #ARGV, 6 do
 end
 each('RPUSH', queue, tail)
 know()
-if #events > 0 then
-  wake()
-  publish()
-end
+if #existing * 6 < #ARGV - 1 then wake() end
+publish()
 return existing
