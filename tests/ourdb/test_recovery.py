@@ -34,7 +34,7 @@ def test_a_database_cut_anywhere_in_its_last_records_keeps_all_before(tmp_path: 
             expected = 6 if length > starts[-3] else db.next_id
             db.add(job)
             assert db.next_id >= expected
-            assert db.check().ok
+            assert (report := db.check()).ok, report
         torn = length not in starts
         assert (folder / "lookup" / "torn").exists() == torn
 
@@ -176,7 +176,7 @@ def test_two_writers_killed_at_random_lose_no_acknowledged_id(tmp_path: Path) ->
         if lost_table:
             shutil.rmtree(folder / "lookup")
         with OurDB(folder, id_of=id_of) as db:
-            assert db.check().ok
+            assert (report := db.check()).ok, report
             for id in acknowledged:
                 assert db.get(id) == job(id, "again")
 
@@ -265,7 +265,7 @@ def test_a_writer_that_died_in_a_roll_over_leaves_a_file_that_can_be_used(tmp_pa
         with OurDB(folder, id_of=id_of, file_size=100) as db:
             assert db.add(job) == 6
             assert db.get_many(range(1, 7)) == [job(id) for id in range(1, 7)]
-            assert db.check().ok
+            assert (report := db.check()).ok, report
 
 
 def test_compaction_keeps_live_versions_and_drops_the_rest(tmp_path: Path) -> None:

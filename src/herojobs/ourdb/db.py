@@ -14,8 +14,15 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 from herojobs.ourdb import checkpoint, marks, walk
 from herojobs.ourdb import sync as syncing
 from herojobs.ourdb.commit import Commit
-from herojobs.ourdb.errors import DatabaseFull, DatabaseLocked, ForeignTruncation, NotFound, OurDBError
-from herojobs.ourdb.files import DataFiles
+from herojobs.ourdb.errors import (
+    DatabaseFull,
+    DatabaseLocked,
+    DiskFull,
+    ForeignTruncation,
+    NotFound,
+    OurDBError,
+)
+from herojobs.ourdb.files import FULL, DataFiles
 from herojobs.ourdb.format import HEADER, KEY_SIZES
 from herojobs.ourdb.lock import WriteLock
 from herojobs.ourdb.reading import Reader, Version, View
@@ -97,26 +104,11 @@ class OurDB(Reader):
         self._flushing = threading.Lock()
         self._checked = time.monotonic()
         self._writer = Writer(self)
-        lookup = self.path / "lookup"
         try:
-            self.state_file = StateFile(lookup / "state")
-        except FileNotFoundError:
-            lookup.mkdir(parents=True, exist_ok=True)
-            self.state_file = StateFile(lookup / "state")
-        state = self.state_file.read() or EMPTY
-        if state.key_size not in (0, key_size):
-            self.state_file.close()
-            raise OurDBError(f"{self.path} has a table with keys of {state.key_size} bytes: open it with that key_size")
-        self.lock = WriteLock(lookup / "lock")
-        # Between reading the state and opening the table, or the end of a compaction may be missed. Without its marker
-        # one has changed nothing yet, or is over but for its folder; most likely somebody is at it.
-        unsettled = compacting(self.path)
-        early = unsettled and not (self.path / "compact" / "commit").exists()
-        self.view = View(state.generation, Table(lookup / "data", key_size, record_nr_max), DataFiles(self.path))
-        try:
-            self._begin(state, unsettled, early)
-        except BaseException:
-            self._release()
+            self._open(key_size, record_nr_max)
+        except OSError as e:
+            if e.errno in FULL:
+                raise DiskFull(f"{self.path}: no room to open it ({e})") from e
             raise
 
     # writing
@@ -254,7 +246,7 @@ class OurDB(Reader):
     # looking after
 
     def check(self, *, repair: bool = False) -> Report:
-        """Read every record and report what is wrong.
+        """Read every record and report what is wrong. Others read and write meanwhile.
 
         Args:
             repair: make the lookup table anew from the data files first. This is also what ends the read-only state
@@ -265,8 +257,8 @@ class OurDB(Reader):
         """
         from herojobs.ourdb import check
 
-        with self._settled(cut=True):
-            return check.check(self, repair=repair)
+        self.check_open()
+        return check.check(self, repair=repair)
 
     def confirm(self, ids: Iterable[int] | None = None) -> None:
         """Have doubtful ids be like any others, because an operator has looked at them.
@@ -420,6 +412,29 @@ class OurDB(Reader):
             self._unsynced.update(numbers)
         syncing.syncer.note(id(self), self.flush)
 
+    def _open(self, key_size: int, record_nr_max: int) -> None:
+        lookup = self.path / "lookup"
+        try:
+            self.state_file = StateFile(lookup / "state")
+        except FileNotFoundError:
+            lookup.mkdir(parents=True, exist_ok=True)
+            self.state_file = StateFile(lookup / "state")
+        state = self.state_file.read() or EMPTY
+        if state.key_size not in (0, key_size):
+            self.state_file.close()
+            raise OurDBError(f"{self.path} has a table with keys of {state.key_size} bytes: open it with that key_size")
+        self.lock = WriteLock(lookup / "lock")
+        # Between reading the state and opening the table, or the end of a compaction may be missed. Without its marker
+        # one has changed nothing yet, or is over but for its folder; most likely somebody is at it.
+        unsettled = compacting(self.path)
+        early = unsettled and not (self.path / "compact" / "commit").exists()
+        self.view = View(state.generation, Table(lookup / "data", key_size, record_nr_max), DataFiles(self.path))
+        try:
+            self._begin(state, unsettled, early)
+        except BaseException:
+            self._release()
+            raise
+
     def _begin(self, state: State, unsettled: bool, early: bool) -> None:
         """Take in what happened while nobody had the database open; finish what a process left that died."""
         file, position = state.end >> 32, state.end & 0xFFFF_FFFF
@@ -449,18 +464,21 @@ class OurDB(Reader):
                 raise
 
     @contextlib.contextmanager
-    def _settled(self, *, cut: bool = False) -> Iterator[None]:
-        """Hold the lock, the table being up to date; `cut`: go on if another program has cut a data file."""
+    def _settled(self) -> Iterator[None]:
+        """Hold the lock, the table being up to date."""
         self.check_open()
         with self.lock.held(self.lock_timeout):
             self.current_view()
-            with contextlib.suppress(ForeignTruncation) if cut else contextlib.nullcontext():
-                self.current_state()
+            self.current_state()
             self.current_view()
             yield
 
     def _reopen(self) -> None:
         """Open the files of the generation that counts now, after another process has compacted or repaired."""
+        if not compacting(self.path):  # then the files are in place already: a reader waits for nobody
+            self._open_view()
+            if (self.state_file.read() or EMPTY).generation == self.view.generation and not compacting(self.path):
+                return
         with self.lock.held(self.lock_timeout):  # until it is over
             if compacting(self.path):
                 from herojobs.ourdb import compact

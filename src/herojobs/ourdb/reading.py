@@ -163,7 +163,11 @@ class Reader:
             numbers = view.files.open_all()
             if self.current_view() is view:
                 break
+        state = self.state_file.read()
+        end = state.end if state is not None and state.generation == view.generation else 1 << 48
         for record in walk.records(view.files, numbers, self.max_record, since):
+            if record.location >= end:  # not acknowledged yet, and perhaps taken back: who goes on would be past others
+                return
             deleted = walk.deletion(record)
             id = deleted.id if deleted else self.id_of(record.data) if self.id_of else 0
             yield Version(id, record.location, record.previous, record.data, True, deleted is not None)
@@ -202,13 +206,18 @@ class Reader:
     def versions(self, id: int, location: int, depth: int, view: View) -> Iterator[Version]:
         """Yield the version at a location and those before it; for the package's own use."""
         seen: set[int] = set()
+        names = {0, id}
         while location and len(seen) < depth and location not in seen:
-            seen.add(location)
             header, data = read(view.files, location, self.max_record)
             if not data and header == Header(0, 0, 0):
                 return  # erased, or no header at all: nothing tells where it goes on
-            if data and len(seen) > 1 and self.id_of is not None and self.id_of(data) not in (0, id):
-                return  # another record's: no CRC covers the location that led here
+            if data and self.id_of is not None:
+                name = self.id_of(data)
+                if not seen:
+                    names.add(name)  # another program's records may carry another id than the one that they were given
+                elif name not in names:
+                    return  # another record's: the header that led here is damaged, for no CRC covers it
+            seen.add(location)
             yield Version(id, location, header.previous, data, bool(data))
             following = header.previous
             if following >> 32 == location >> 32 and following >= location:

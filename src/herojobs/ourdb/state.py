@@ -52,9 +52,14 @@ class StateFile:
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        if os.fstat(self._fd).st_size < _SIZE:
-            os.pwrite(self._fd, bytes(_SIZE), 0)  # no hole: a look at one through a map needs room on a tmpfs
-        self._map = mmap.mmap(self._fd, _SIZE, prot=mmap.PROT_READ)
+        try:
+            size = os.fstat(self._fd).st_size
+            while size < _SIZE:  # no hole: a look at one through a map needs room on a tmpfs
+                size += os.pwrite(self._fd, bytes(_SIZE - size), size)
+            self._map = mmap.mmap(self._fd, _SIZE, prot=mmap.PROT_READ)
+        except BaseException:
+            os.close(self._fd)
+            raise
         self._seen: tuple[bytes, State | None, int] = (b"", None, 0)  # one value, so that threads see it whole
 
     def read(self) -> State | None:

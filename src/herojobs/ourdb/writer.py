@@ -7,6 +7,7 @@ larger. One write for the data, then the flush that the policy asks for, then th
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ class Writer:
 
     def __init__(self, db: OurDB) -> None:
         self._db = db
-        self._requests: list[_Request] = []
+        self._requests: deque[_Request] = deque()  # its steps are atomic: a request is taken or withdrawn, never both
         self._writing = False
 
     def commit(self, build: Build, timeout: float) -> Any:
@@ -53,23 +54,27 @@ class Writer:
         db = self._db
         db.check_open()
         request = _Request(build)
-        self._requests.append(request)
+        if timeout > 0:  # who doesn't wait for the lock doesn't wait for another thread's commit either
+            self._requests.append(request)
         try:
             db.lock.acquire(timeout)
         except BaseException as e:
-            try:
+            with contextlib.suppress(ValueError):
                 self._requests.remove(request)
-            except ValueError:  # taken by the thread that writes now
-                db.lock.settle()
+                raise
+            if timeout > 0:
+                db.lock.settle()  # taken by the thread that writes now
             if not (request.done and isinstance(e, DatabaseLocked)):
                 raise
         else:
             try:
                 if not request.done:
-                    requests, self._requests = self._requests, []
+                    requests = []
+                    while self._requests:
+                        requests.append(self._requests.popleft())
                     if request not in requests:
                         requests.append(request)
-                    self._write([each for each in requests if not each.done])
+                    self._write(requests)
             finally:
                 db.lock.release()
         if request.error is not None:
@@ -130,6 +135,8 @@ class Writer:
             else:
                 before = dict.fromkeys(commit.entries, 0)
             table.put_many(commit.entries)
+            if db.sync == "always" and not db.incremental and db.id_of is None:
+                table.sync()  # nothing but the table tells which id a first version is of
             if not commit.erase:
                 self._note(state, commit)
         except BaseException as e:
