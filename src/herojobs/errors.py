@@ -35,6 +35,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MOST_NAMES = 12
+"""Names that an error lists of those that would be right."""
+
 
 class HeroJobsError(Exception):
     """Base of all errors below."""
@@ -207,4 +210,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
-    return "one of " + ", ".join(names) if names else ""
+    if not names:
+        return ""
+    shown = names if len(names) <= MOST_NAMES else [*names[:MOST_NAMES], f"... ({len(names)} in all)"]
+    return "one of " + ", ".join(shown)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,3 +63,39 @@ def test_they_are_not_ready_if_they_cant_start(home: Path) -> None:
     out, told = process.communicate(timeout=30)
     assert (process.returncode, out) == (2, "")
     assert "no_such_module" in told
+
+
+def test_they_end_gracefully_when_their_command_is_killed(home: Path) -> None:
+    process = two(home)
+    assert first_line(process) == "ready\n"
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 4
+    process.kill()
+    process.wait()
+    psutil.wait_procs(children, timeout=20)
+    assert not [child for child in children if child.is_running()]
+    assert process.stdout is not None
+    assert process.stderr is not None
+    told = process.stderr.read()
+    process.stdout.close()
+    process.stderr.close()
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("after", [0.0, 0.03, 0.08, 0.15])
+def test_a_ctrl_c_while_the_command_loads_shows_no_traceback(home: Path, after: float) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "herojobs", "doctor"],
+        env={**os.environ, "HEROJOBS_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:  # the interpreter's own start isn't ours
+        if "herojobs.cli" in line:
+            break
+    time.sleep(after)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert "Traceback" not in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -46,6 +47,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     sys.path.insert(0, os.getcwd())  # modules of actors in the folder where the user stands
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # modules are loaded, now we tell of a Ctrl-C
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         code = app(standalone_mode=False) or 0
     except typer.Exit as e:
         code = e.exit_code

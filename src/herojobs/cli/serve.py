@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import signal
 import subprocess
@@ -45,6 +46,7 @@ def watchdog(
     actors: Actors = None,
     circle: Circles = None,
     watchdogs: Annotated[int, typer.Option(min=1, max=256, help="WatchDogs to run, each a process of its own.")] = 1,
+    ends_with: Annotated[int, typer.Option(hidden=True, help="A pipe; its other end's closing is as TERM.")] = -1,
 ) -> None:
     """Run jobs until TERM or Ctrl-C: the first one lets running jobs finish, the second puts them back at once."""
     from herojobs.watchdog.watchdog import WatchDog
@@ -53,6 +55,8 @@ def watchdog(
         _run_several(watchdogs)
         return
     _log_to_stderr()
+    if ends_with >= 0:
+        threading.Thread(target=_end_with, args=(ends_with,), daemon=True).start()
     settings = options.settings(workers=workers, actors=actors)
     WatchDog(settings=settings, circles=circle).run(lambda: print("ready", flush=True))
 
@@ -80,6 +84,7 @@ def _run_several(number: int) -> None:
             arguments[place + 1] = "1"
         elif word.startswith("--watchdogs="):
             arguments[place] = "--watchdogs=1"
+    our_life, _held_open = os.pipe()  # should we be killed, it closes, and they end as if told to
     children: list[subprocess.Popen[str]] = []
     ended: queue.SimpleQueue[int] = queue.SimpleQueue()
     asked = threading.Event()
@@ -94,7 +99,8 @@ def _run_several(number: int) -> None:
     for _ in range(number):
         # A group of its own: a terminal's Ctrl-C comes from us alone, not twice, which would be the order to hurry.
         child = subprocess.Popen(  # noqa: S603 - the command that runs us
-            [sys.executable, "-m", "herojobs", *arguments],
+            [sys.executable, "-m", "herojobs", *arguments, "--ends-with", str(our_life)],
+            pass_fds=(our_life,),
             stdout=subprocess.PIPE,
             text=True,
             process_group=0,
@@ -111,6 +117,11 @@ def _run_several(number: int) -> None:
         for _ in children[1:]:
             ended.get()
     raise typer.Exit(code if code >= 0 else 128 - code)
+
+
+def _end_with(pipe: int) -> None:
+    os.read(pipe, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _log_to_stderr() -> None:
