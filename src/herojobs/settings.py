@@ -231,6 +231,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ai: AISettings = AISettings()
     """The table `[ai]`: models, limits and tools of AI jobs; see below."""
 
+    server_max_body: Annotated[int, Meta(ge=1000, le=1 << 30)] = 8_388_608
+    """Largest request that the server reads, in bytes. Larger ones are answered 413, and none of it is kept."""
+
+    server_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    """Connections and requests that the server serves at once; further ones are answered 503."""
+
+    server_rate: Annotated[float, Meta(ge=0)] = 0.0
+    """Calls a second that a session may make over the server, 0: no limit. What is over is answered by error
+    1003, which says when to come again."""
+
+    server_burst: Annotated[int, Meta(ge=1)] = 1000
+    """Calls that a session may make at once after a quiet time, where `server_rate` is set."""
+
     @property
     def circles_dir(self) -> Path:
         """The folder that holds a folder for each circle."""

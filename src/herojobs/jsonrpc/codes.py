@@ -45,5 +45,9 @@ MESSAGES: dict[int, str] = {
     Code.UNAVAILABLE: "Unavailable for the moment",
     Code.TOO_LARGE: "Too large",
     Code.DUPLICATE: "There is such a job already",
+    Code.UNREACHABLE: "The service can't be reached",
+    Code.CALL_TIMEOUT: "The service didn't answer in time",
+    Code.BAD_ANSWER: "The service's answer can't be read",
+    Code.REFUSED_BY_GUARD: "The call was refused by our guard",
 }
 """What each code means in general, as the OpenRPC document tells it."""

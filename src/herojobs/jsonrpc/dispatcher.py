@@ -19,13 +19,21 @@ log = logging.getLogger("herojobs.jsonrpc")
 C = TypeVar("C")
 
 
+class Instead(Exception):
+    """Raised by a dispatcher's `check`: this is the result, the method isn't called."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+        super().__init__()
+
+
 class Dispatcher(Generic[C]):
     """Answers messages by calling methods. `C` is the context that a call carries: who calls, over which connection.
 
     Args:
         methods: what can be called.
-        check: called before each call with the method, the context and the arguments by name; raises to refuse, and
-            may change the arguments. The one place that decides access.
+        check: called before each call with the method, the context and the arguments by name; raises to refuse, or
+            `Instead` to answer itself, and may change the arguments. The one place that decides access.
         translate: makes an `RpcError` of what a method raised, None if it knows nothing of it: then the caller hears
             of an internal error, with a number under which the log has the traceback.
         noted: called after each call with the method, the context, the arguments and the error, None if it went well.
@@ -95,6 +103,8 @@ class Dispatcher(Generic[C]):
             if inspect.isawaitable(result):
                 result = await _awaited(result)
             return result
+        except Instead as instead:
+            return instead.result
         except RpcError as e:
             error = e
             raise

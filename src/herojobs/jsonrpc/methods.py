@@ -67,6 +67,7 @@ class Method:
         result: type of the result, where the annotation doesn't tell what the caller sees.
         takes_context: whether the function's first argument is the context of the call.
         changes: whether it changes anything.
+        aliases: other names by which parameters may be given.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Method:
         result: Any = None,
         takes_context: bool = False,
         changes: bool = False,
+        aliases: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.function = function
@@ -88,6 +90,7 @@ class Method:
         self.example = example
         self.takes_context = takes_context
         self.changes = changes
+        self._aliases = dict(aliases or {})
         self.summary, self.description, texts = _documentation(function)
         hints = get_type_hints(function, include_extras=True)
         self.result: Any = hints.get("return", Any) if result is None else result
@@ -135,10 +138,22 @@ class Method:
             else:
                 made = self._decoder.decode(self._by_name(params))
         except msgspec.ValidationError:
+            renamed = self._renamed(params)
+            if renamed is not None:
+                return self.bind(renamed)
             raise self._faults(params) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as e:
             raise RpcError(Code.INVALID_PARAMS, f"Invalid params: {e}", {"hint": str(e)}) from None
         return {name: getattr(made, f"p_{name}") for name in self._names}
+
+    def _renamed(self, params: bytes | None) -> bytes | None:
+        """Return parameters with other names replaced by their own, None if there are none to replace."""
+        if not self._aliases or params is None or not params.startswith(b"{"):
+            return None
+        given = msgspec.json.decode(params, type=dict[str, msgspec.Raw])
+        if not any(other in given and name not in given for other, name in self._aliases.items()):
+            return None
+        return msgspec.json.encode({self._aliases.get(name, name): value for name, value in given.items()})
 
     def _by_name(self, params: bytes) -> bytes:
         values = self._array.decode(params)

@@ -303,20 +303,41 @@ class AsyncRedis(Redis):
         Raises:
             RedisUnavailable: the connection broke; what was told meanwhile is in the jobs' `cx` fields.
         """
+        async for queue, data in self._published("herocontrol:"):
+            try:
+                told = msgspec.json.decode(data, type=_ControlMessage)
+            except msgspec.DecodeError:
+                continue
+            yield Control(queue, told.id if isinstance(told.id, int) else told.id.encode(), told.what)
+
+    async def all_events(self, on_listening: Callable[[], None] = lambda: None) -> AsyncIterator[tuple[Queue, bytes]]:
+        """Yield the messages with events (`herojobs.live.events`) of every queue from now on.
+
+        Args:
+            on_listening: called once Redis has confirmed.
+
+        Raises:
+            RedisUnavailable: the connection broke; what happened meanwhile isn't told.
+        """
+        async for message in self._published("heroevents:", on_listening):
+            yield message
+
+    async def _published(
+        self, prefix: str, on_listening: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[tuple[Queue, bytes]]:
+        """Yield what is published for any queue on the channels of one kind."""
         connection = await self._new()
         try:
-            await connection.send_command("PSUBSCRIBE", "herocontrol:*")
+            await connection.send_command("PSUBSCRIBE", f"{prefix}*")
             while True:
                 message = await connection.read_response(timeout=float("inf"))
+                if message[0] == b"psubscribe":
+                    on_listening()
                 if message[0] != b"pmessage":
                     continue
                 queue = self.keys.parse(message[2].decode("utf-8", "replace"))
-                try:
-                    told = msgspec.json.decode(message[3], type=_ControlMessage)
-                except msgspec.DecodeError:
-                    continue
                 if queue is not None:
-                    yield Control(queue, told.id if isinstance(told.id, int) else told.id.encode(), told.what)
+                    yield queue, message[3]
         except ResponseError as e:
             raise refused(self.address, "PSUBSCRIBE", e) from e
         except _TROUBLE as e:

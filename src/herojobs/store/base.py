@@ -180,7 +180,7 @@ class Index(Protocol):
     def find(
         self,
         *,
-        circle: str | None = None,
+        circle: str | Iterable[str] | None = None,
         topic: str | None = None,
         status: str | None = None,
         kind: str | None = None,
@@ -197,7 +197,7 @@ class Index(Protocol):
         """Return jobs that meet every condition given, the newest submission first.
 
         Args:
-            circle: circle, spelled in any way.
+            circle: circle, spelled in any way; several: any of them.
             topic: topic, spelled in any way.
             status: new, active, done or error.
             kind: params_type.

@@ -85,7 +85,7 @@ class JobIndex:
     def find(
         self,
         *,
-        circle: str | None = None,
+        circle: str | Iterable[str] | None = None,
         topic: str | None = None,
         status: str | None = None,
         kind: str | None = None,
@@ -184,13 +184,14 @@ class JobIndex:
 
     # inside
 
-    def _queues(self, circle: str | None, topic: str | None) -> list[Queue]:
-        wanted_circle = None if circle is None else fixed_name(circle, "circle_id")
+    def _queues(self, circle: str | Iterable[str] | None, topic: str | None) -> list[Queue]:
+        circles = (circle,) if isinstance(circle, str) else circle
+        wanted_circles = None if circles is None else {fixed_name(each, "circle_id") for each in circles}
         wanted_topic = None if topic is None else fixed_name(topic, "topic")
         return [
             queue
             for queue in self._store.queues()
-            if wanted_circle in (None, queue.circle) and wanted_topic in (None, queue.topic)
+            if (wanted_circles is None or queue.circle in wanted_circles) and wanted_topic in (None, queue.topic)
         ]
 
     def _pages(

@@ -1,0 +1,91 @@
+"""What the methods work on: the client's core, the store, Redis, sessions; opened once for the server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from herojobs.client.core import Core
+from herojobs.jsonrpc import RpcError
+from herojobs.jsonrpc.codes import Code
+from herojobs.live.connect import connect_async
+from herojobs.server.caller import LOCAL
+from herojobs.server.errors import RETRY_AFTER
+from herojobs.server.feed import Feed
+from herojobs.server.leases import Leases
+from herojobs.server.submissions import Submissions
+from herojobs.sessions import Session, Sessions
+from herojobs.settings import Settings
+from herojobs.store import JobIndex, JobStore
+
+T = TypeVar("T")
+
+
+class Backend:
+    """Opens what the server needs; an asynchronous context manager.
+
+    Args:
+        settings: the settings in force.
+
+    Attributes:
+        stopping: set once the server ends: who waits for a job is answered.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.stopping = asyncio.Event()
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Backend:
+        try:
+            self.redis = await connect_async(self.settings)
+            self._stack.push_async_callback(self.redis.close)
+            self.store = JobStore(self.settings)
+            self._stack.callback(self.store.close)
+            self.index = JobIndex(self.store)
+            self._stack.callback(self.index.close)
+            self.core = Core(self.settings, self.redis, self.store, self.index)
+            self.submissions = Submissions(self.core, self.settings.max_params)
+            self.sessions = Sessions(self.settings)
+            self.feed = await self._stack.enter_async_context(Feed(self.redis))
+            self.leases = Leases(self.redis, self.store, self.settings, self.feed)
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def session_of(self, key: str, local: bool) -> Session | None:
+        """Return the session of a caller, None if there is none.
+
+        Args:
+            key: the session key it showed, empty if none.
+            local: whether it comes from this machine.
+        """
+        if key:
+            return self.sessions.check(key)
+        return LOCAL if local and not self.sessions.any() else None
+
+    async def in_thread(self, function: Callable[[], T]) -> T:
+        """Run a function that takes a while in a thread; answer that we are away if the server ends meanwhile."""
+        return await self.unless_stopping(asyncio.ensure_future(asyncio.to_thread(function)))
+
+    async def unless_stopping(self, task: asyncio.Future[T]) -> T:
+        """Return what a task returns.
+
+        Raises:
+            RpcError: the server ends.
+        """
+        stop = asyncio.ensure_future(self.stopping.wait())
+        try:
+            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise RpcError(Code.UNAVAILABLE, "the server is going down", {"retry_after": RETRY_AFTER})
+        finally:
+            stop.cancel()
+            task.cancel()

@@ -1,0 +1,66 @@
+"""The context of a call: who makes it, over which connection, and what it works on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from herojobs.sessions import Role, Session
+
+if TYPE_CHECKING:
+    from herojobs.server.backend import Backend
+
+LOCAL = Session("local", "local", ("*",), Role.ADMIN, 0, 0)
+"""Who calls from this machine while no sessions were made."""
+
+
+class Stream(Protocol):
+    """A connection over which the server can speak by itself: a WebSocket."""
+
+    def subscribe(self, circle: str | None, topic: str | None, id: int | None, circles: frozenset[str] | None) -> str:
+        """Begin to send events; return the subscription's id."""
+
+    def unsubscribe(self, id: str) -> bool:
+        """End a subscription; return whether there was one."""
+
+
+class Caller:
+    """Who calls.
+
+    Attributes:
+        backend: what methods work on.
+        session: what the caller may do; None: nobody we know.
+        key: the session key that it showed.
+        local: whether it comes from this machine, and may act without a session while none were made.
+        stream: its WebSocket, None over HTTP.
+    """
+
+    __slots__ = ("backend", "key", "local", "session", "stream")
+
+    def __init__(self, backend: Backend, *, key: str = "", local: bool = False, stream: Stream | None = None) -> None:
+        self.backend = backend
+        self.local = local
+        self.stream = stream
+        self.key = ""
+        self.session: Session | None = None
+        self.open(key)
+
+    def open(self, key: str) -> Session | None:
+        """Take a session key; return the session it opens."""
+        self.session = self.backend.session_of(key, self.local)
+        self.key = key if self.session is not None else ""
+        return self.session
+
+    def may_see(self, circle: str) -> bool:
+        """Return whether the caller may see a circle, given by its fixed name."""
+        return self.session is not None and self.session.allows(Role.VIEWER, circle)
+
+    @property
+    def circles(self) -> tuple[str, ...] | None:
+        """The circles that the caller sees, None = all."""
+        assert self.session is not None
+        return None if "*" in self.session.circles else self.session.circles
+
+    def refresh(self) -> None:
+        """Look again whether the session key is valid; on a connection that stays open it may have been revoked."""
+        if self.key or self.session is LOCAL:
+            self.open(self.key)

@@ -1,0 +1,82 @@
+"""The gate: who is behind a connection, whether it may be here, and how fast it may call."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from herojobs.errors import RpcError
+from herojobs.jsonrpc.codes import Code
+from herojobs.server.backend import Backend
+from herojobs.server.caller import Caller, Stream
+from herojobs.server.limits import Limiter
+
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Gate:
+    """Lets connections in, or not.
+
+    Args:
+        backend: knows settings and sessions.
+        behind_proxy: see `make_app`.
+    """
+
+    def __init__(self, backend: Backend, *, behind_proxy: bool) -> None:
+        self.backend = backend
+        self.settings = backend.settings
+        self._behind_proxy = behind_proxy
+        self._limiter = Limiter(self.settings.server_rate, self.settings.server_burst)
+
+    def refuses(self, scope: Scope, headers: Headers) -> RpcError | None:
+        """Return why a request is refused whoever sends it, None if it isn't."""
+        host = headers.get("host", "")
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host and not self._behind_proxy:
+            return RpcError(Code.FORBIDDEN, f"Forbidden: pages of {origin[:80]} may not call this server")
+        if "authorization" not in headers and self._is_local(scope) and host and _name_of(host) not in LOCAL_NAMES:
+            hint = "call 127.0.0.1 or localhost, or send a session key"
+            return RpcError(Code.FORBIDDEN, f"Forbidden: this server isn't {host[:80]!r}", {"hint": hint})
+        return None
+
+    def caller(self, scope: Scope, headers: Headers, stream: Stream | None = None) -> Caller:
+        """Return who calls: by its session key, or as somebody of this machine."""
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        return Caller(
+            self.backend,
+            key=key.strip() if scheme.lower() == "bearer" else "",
+            local=self._is_local(scope),
+            stream=stream,
+        )
+
+    def admit(self, caller: Caller, scope: Scope, number: int) -> None:
+        """Count calls of a caller.
+
+        Raises:
+            RpcError: it makes too many.
+        """
+        client = scope.get("client")
+        who = caller.session.id if caller.session is not None else f"@{client[0] if client else ''}"
+        self._limiter.take(who, number)
+
+    def _is_local(self, scope: Scope) -> bool:
+        """Return whether a connection comes from this machine. A proxy's own address says nothing."""
+        if self._behind_proxy:
+            return False
+        client = scope.get("client")
+        if not client or not client[0]:
+            return True  # a Unix socket
+        try:
+            return ipaddress.ip_address(client[0]).is_loopback
+        except ValueError:
+            return False
+
+
+def _name_of(host: str) -> str:
+    """Return a `Host` header without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.rpartition(":")[0] if ":" in host else host

@@ -1,0 +1,58 @@
+"""What methods raise, as JSON-RPC errors: code, a sentence, and `data` for programs."""
+
+from __future__ import annotations
+
+from herojobs.errors import (
+    EmbeddedRedisError,
+    HeroJobsError,
+    InvalidJob,
+    InvalidReference,
+    JobConflict,
+    JobNotFound,
+    ParamsTooLarge,
+    RedisUnavailable,
+    RpcError,
+    SessionError,
+    SubmissionUnconfirmed,
+    WaitTimeout,
+)
+from herojobs.jsonrpc.codes import Code
+from herojobs.jsonrpc.messages import shown
+from herojobs.ourdb import OurDBError
+
+RETRY_AFTER = 1
+"""Seconds after which it is worth to come again when Redis or the disk is in trouble."""
+
+
+def translate(error: Exception) -> RpcError | None:
+    """Return the JSON-RPC error for what a method raised, None for what nobody expects."""
+    match error:
+        case JobNotFound():
+            return RpcError(Code.JOB_NOT_FOUND, str(error), {"ref": error.ref})
+        case JobConflict():
+            return RpcError(Code.JOB_CONFLICT, str(error), {"hint": "look at the job again"})
+        case WaitTimeout():
+            return RpcError(Code.WAIT_TIMEOUT, str(error), {"hint": "call job.wait again"})
+        case ParamsTooLarge():
+            return RpcError(Code.TOO_LARGE, str(error), {"field": error.field})
+        case InvalidJob():
+            fault = {"field": error.field, "got": _shown(error.got), "hint": str(error)}
+            return RpcError(Code.INVALID_PARAMS, f"Invalid params: {error}", {**fault, "faults": [fault]})
+        case InvalidReference():
+            fault = {"field": "ref", "expected": "circle/topic/id", "hint": str(error)}
+            return RpcError(Code.INVALID_PARAMS, f"Invalid params: {error}", {**fault, "faults": [fault]})
+        case SubmissionUnconfirmed():
+            told = {"refs": error.refs, "ref": error.refs[0], "hint": "don't submit again: it will run"}
+            return RpcError(Code.UNAVAILABLE, str(error), told)
+        case RedisUnavailable() | EmbeddedRedisError() | OurDBError() | SessionError() | OSError():
+            return RpcError(Code.UNAVAILABLE, str(error), {"retry_after": RETRY_AFTER})
+        case HeroJobsError():
+            return RpcError(Code.INVALID_PARAMS, f"Invalid params: {error}", {"hint": str(error)})
+    return None
+
+
+def _shown(value: object) -> str:
+    try:
+        return shown(value)
+    except (TypeError, UnicodeEncodeError):
+        return repr(value)[:60]
