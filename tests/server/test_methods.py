@@ -89,6 +89,13 @@ def test_queues_are_listed_and_emptied(server: Running, circle: str) -> None:
     assert server.call("job.get", f"{circle}/default/1")["reason"] == "removed"
 
 
+def test_a_queue_is_paused_and_resumed(server: Running, circle: str) -> None:
+    assert server.call("queue.pause", circle, "default")["paused"] is True
+    assert server.call("queue.stats", circle, "default")["paused"] is True
+    assert server.call("queue.stats", circle, "other")["paused"] is False
+    assert server.call("queue.resume", circle, "default")["paused"] is False
+
+
 @pytest.mark.parametrize(
     ("params", "field"),
     [

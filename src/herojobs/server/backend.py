@@ -46,9 +46,10 @@ class Backend:
             self._stack.callback(self.store.close)
             self.index = JobIndex(self.store)
             self._stack.callback(self.index.close)
-            self.core = Core(self.settings, self.redis, self.store, self.index)
-            self.submissions = Submissions(self.core, self.settings.max_params)
             self.sessions = Sessions(self.settings)
+            self._stack.callback(self.sessions.close)
+            self.core = Core(self.settings, self.redis, self.store, self.index, self.sessions)
+            self.submissions = Submissions(self.core, self.settings.max_params)
             self.feed = await self._stack.enter_async_context(Feed(self.redis))
             self.leases = Leases(self.redis, self.store, self.settings, self.feed)
         except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from herojobs.errors import (
     EmbeddedRedisError,
+    Forbidden,
     HeroJobsError,
     InvalidJob,
     InvalidReference,
@@ -14,6 +15,7 @@ from herojobs.errors import (
     RpcError,
     SessionError,
     SubmissionUnconfirmed,
+    Unauthorized,
     WaitTimeout,
 )
 from herojobs.jsonrpc.codes import Code
@@ -33,6 +35,10 @@ def translate(error: Exception) -> RpcError | None:
             return RpcError(Code.JOB_CONFLICT, str(error), {"hint": "look at the job again"})
         case WaitTimeout():
             return RpcError(Code.WAIT_TIMEOUT, str(error), {"hint": "call job.wait again"})
+        case Unauthorized():
+            return RpcError(Code.UNAUTHORIZED, f"Unauthorized: {error}")
+        case Forbidden():
+            return RpcError(Code.FORBIDDEN, f"Forbidden: {error}")
         case ParamsTooLarge():
             return RpcError(Code.TOO_LARGE, str(error), {"field": error.field})
         case InvalidJob():

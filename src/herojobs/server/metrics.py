@@ -62,7 +62,7 @@ class Metrics(Collector):
         self._kinds: set[str] = set()
         self._queues: list[Look] = []
         self._task: asyncio.Task[None] | None = None
-        disable_created_metrics()  # a second series for each, which nobody reads
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody reads
         registry = self._registry = CollectorRegistry(auto_describe=False)
         queue = ["circle", "topic"]
         self._submitted = Counter("herojobs_submitted_jobs", "Jobs submitted.", queue, registry=registry)

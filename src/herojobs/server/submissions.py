@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from herojobs.client.core import Core
-from herojobs.errors import InvalidJob, SubmissionUnconfirmed
+from herojobs.errors import HeroJobsError, RedisUnavailable, SubmissionUnconfirmed
 from herojobs.job import Job, validate
 from herojobs.ourdb import OurDBError
 
@@ -46,7 +46,9 @@ class Submissions:
             group, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             try:
                 await self._core.submit_many([job for job, _ in group])
-            except (InvalidJob, OurDBError, OSError) as e:
+            except RedisUnavailable as e:
+                _fail(group, e)
+            except (HeroJobsError, OurDBError, OSError) as e:
                 if len(group) > 1 and not any(job.job_id for job, _ in group):
                     await self._one_by_one(group)  # nothing was written; one job or database is the trouble
                 else:

@@ -75,6 +75,36 @@ async def empty(caller: Caller, circle_id: CircleId, topic: Topic) -> int:
     return await caller.backend.core.empty(circle_id, topic)
 
 
+@method(
+    "queue.pause",
+    Role.OPERATOR,
+    errors=(Code.UNAVAILABLE,),
+    example=Example(_NAMED, SHOWN | {"paused": True}),
+    changes=True,
+)
+async def pause(caller: Caller, circle_id: CircleId, topic: Topic) -> Queue:
+    """Have no more jobs of a queue start until it is resumed, whatever is restarted meanwhile.
+
+    Args:
+        circle_id: its circle
+        topic: its topic
+    """
+    await caller.backend.core.rules.pause(circle_id, topic)
+    return (await look(caller.backend, [Name.of(circle_id, topic)]))[0]
+
+
+@method("queue.resume", Role.OPERATOR, errors=(Code.UNAVAILABLE,), example=Example(_NAMED, SHOWN), changes=True)
+async def resume(caller: Caller, circle_id: CircleId, topic: Topic) -> Queue:
+    """Have jobs of a queue start again; one whose circle is paused stays so.
+
+    Args:
+        circle_id: its circle
+        topic: its topic
+    """
+    await caller.backend.core.rules.resume(circle_id, topic)
+    return (await look(caller.backend, [Name.of(circle_id, topic)]))[0]
+
+
 @method("circle.list", Role.VIEWER, errors=(Code.UNAVAILABLE,), example=Example({}, ["demo"]))
 async def list_circles(caller: Caller) -> list[str]:
     """Return the circles that have queues and that the session has."""
@@ -101,12 +131,15 @@ async def look(backend: Backend, names: list[Name]) -> list[Queue]:
         if names
         else []
     )
+    rules = backend.core.rules.read()
     found = []
     for place, (name, each) in enumerate(zip(names, counts, strict=True)):
         ids = [int(id) for id in (_first(heads[2 * place]), _first(heads[2 * place + 1])) if id and id.isdigit()]
         oldest = min((job.created_ms for job in backend.store.get_many(name, ids) if job is not None), default=0)
         waiting = each.waiting + each.priority
-        found.append(Queue(name.circle, name.topic, waiting, each.scheduled, each.leased, False, oldest))
+        found.append(
+            Queue(name.circle, name.topic, waiting, each.scheduled, each.leased, rules.is_paused(name), oldest)
+        )
     return found
 
 
