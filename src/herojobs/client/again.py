@@ -127,7 +127,7 @@ COPIED = (
 def _renewed(job: Job) -> bytes:
     """Make a job new that is over; return its JSON."""
     job.status, job.reason, job.error, job.result = JobStatus.NEW.value, "", "", ""
-    job.error_detail = {}
+    job.error_detail, job.usage = {}, {}
     job.cancelled_while = ""
     job.attempts = job.signal = job.time_start = job.time_end = job.started_ms = job.ended_ms = job.retried = 0
     job.time_scheduled = now_ms() // 1000

@@ -57,10 +57,12 @@ class JobContext:
         on_interrupt: called from another thread when the job must end; for content that no Python exception reaches.
         interrupted_by: `timeout` or `cancel` once the job has been asked to end.
         has_checkpoint: whether it was found that the job has one, or has now.
+        usage: what the run has used so far, for `Job.usage`; kept however the run ends.
     """
 
     __slots__ = (
         "_checkpoints",
+        "_flush",
         "_report",
         "_reported",
         "_write",
@@ -69,6 +71,7 @@ class JobContext:
         "job",
         "on_interrupt",
         "ref",
+        "usage",
     )
 
     def __init__(
@@ -78,6 +81,7 @@ class JobContext:
         write: Callable[[str], None],
         report: Callable[[float, str], None] | None = None,
         checkpoints: Checkpoints | None = None,
+        flush: Callable[[], None] = lambda: None,
     ) -> None:
         self.job = job
         self.ref = ref
@@ -87,11 +91,18 @@ class JobContext:
         self.has_checkpoint = False
         self.on_interrupt: Callable[[str], object] | None = None
         self._write = write
+        self._flush = flush
         self.interrupted_by = ""
+        self.usage: dict[str, Any] = {}
 
     def log(self, text: object) -> None:
         """Write a line to the job's log."""
         self._write(f"{text}\n")
+
+    def stream(self, text: str) -> None:
+        """Write to the job's log what may be part of a line, and let followers see it at once."""
+        self._write(text)
+        self._flush()
 
     def progress(self, percent: float, text: str = "") -> None:
         """Tell how far the job is; seen by `herojobs get` and `HeroJobs.progress`.

@@ -14,15 +14,12 @@ _BUILT_IN = {
     ParamsType.HEROSCRIPT.value: "herojobs.processors.heroscript:HeroScriptProcessor",
     ParamsType.RHAISCRIPT.value: "herojobs.processors.rhai:RhaiProcessor",
     ParamsType.OPENRPC.value: "herojobs.processors.openrpc:OpenRpcProcessor",
+    ParamsType.AI.value: "herojobs.processors.ai:AIProcessor",
 }
 
 _EXTRAS = {
     "herojobs_rhai": "Rhai scripts need the Rhai engine, which isn't installed here: pip install 'herojobs[rhai]'"
     " (from a checkout: `make rhai`, which needs Rust's cargo)",
-}
-
-_NOT_YET = {
-    ParamsType.AI.value: "AI prompts can't be run by this version of HeroJobs",
 }
 
 
@@ -68,8 +65,6 @@ class Processors:
                 close()
 
     def _make(self, kind: str) -> Processor | Unavailable:
-        if kind in _NOT_YET:
-            return Unavailable(_NOT_YET[kind])
         target = _BUILT_IN.get(kind)
         if target is not None:
             module, _, name = target.partition(":")

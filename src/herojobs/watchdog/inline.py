@@ -146,7 +146,7 @@ class InlineWatchDog:
             message = over(run.number, result, micros_since(began), self.settings)
         except Exception as e:
             message = over_by(run.number, run.job, e, micros_since(began), self.settings)
-        run.took = message.took
+        run.took, run.job.usage = message.took, context.usage
         run.has_checkpoint = context.has_checkpoint
         run_sync(self._redis.run_many(self._logs.write([(run, text) for text in output])))
         return _outcome(message)

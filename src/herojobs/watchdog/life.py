@@ -108,7 +108,7 @@ class Life:
                     early.append(Back(run.id, token, b"", wait))
                     continue
                 job.reason = job.error = job.result = ""
-                job.error_detail, job.ended_ms = {}, 0
+                job.error_detail, job.usage, job.ended_ms = {}, {}, 0
             job.attempts = each.at
             runs.append(run)
         if self._gate is not None and runs:

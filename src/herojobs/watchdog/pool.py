@@ -11,6 +11,8 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from herojobs.errors import WorkerError
 from herojobs.frames import Back, Blocks, Elsewhere, FromWorker, Interrupt, Output, Over, Progress, Ready, Recall, Unfit
 from herojobs.live.call import JobKey
@@ -265,6 +267,8 @@ class Pool:
                     child.took = max(float(message.took), child.took * 0.9)
                     if message.how == "interrupted" and not child.concurrent:
                         child.end_if_family_left(run)
+                    if message.usage:
+                        run.job.usage = msgspec.json.decode(message.usage)
                     self._end(run, _outcome(run, message), message.took)
             elif isinstance(message, Output):
                 run = child.runs.get(message.number)

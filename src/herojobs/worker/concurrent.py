@@ -34,7 +34,7 @@ from herojobs.settings import Settings
 from herojobs.worker import control as control_thread
 from herojobs.worker import offspring, output
 from herojobs.worker.offspring import running
-from herojobs.worker.run import micros_since, over, over_by
+from herojobs.worker.run import micros_since, over, over_by, with_usage
 
 BEAT = 0.25
 """Seconds between two signs of life."""
@@ -111,6 +111,7 @@ class ConcurrentWorker:
             log.write,
             lambda percent, text: self._post(Progress(number, percent, text)),
             self._checkpoints,
+            log.flush,
         )
         output.current.set(log.write)  # the task's own context
         message: Message
@@ -149,7 +150,7 @@ class ConcurrentWorker:
         if isinstance(message, Over):
             message.checkpoint = context.has_checkpoint
         log.close()
-        self._post(message)
+        self._post(with_usage(message, context.usage))
         del self._contexts[number]
         del self._tasks[number]
         self._interrupted.discard(number)

@@ -40,7 +40,7 @@ from herojobs.processors.kinds import Processors, Unavailable
 from herojobs.settings import Settings
 from herojobs.worker import control as control_thread
 from herojobs.worker import output
-from herojobs.worker.run import micros_since, over, over_by
+from herojobs.worker.run import micros_since, over, over_by, with_usage
 
 if TYPE_CHECKING:
     import asyncio
@@ -112,6 +112,7 @@ class ExclusiveWorker:
             log.write,
             lambda percent, text: self._tell(Progress(number, percent, text)),
             self._checkpoints,
+            log.flush,
         )
         self._raised = False
         output.current.set(log.write)
@@ -140,7 +141,7 @@ class ExclusiveWorker:
         output.current.set(None)
         log.close()
         output.wait_until_read()
-        return message
+        return with_usage(message, context.usage)
 
     def _run_alone(self, processor: Processor | Unavailable, job: Job, context: JobContext) -> str:
         """Run asynchronous content on an event loop of its own."""

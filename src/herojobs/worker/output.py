@@ -76,13 +76,14 @@ def unread(pipe: int) -> int:
 class JobLog:
     """The log of one run: whole lines leave at once, a rest without line end at the run's end; bounded in size."""
 
-    __slots__ = ("_limit", "_rest", "_send", "_sent", "dropped")
+    __slots__ = ("_limit", "_mid_line", "_rest", "_send", "_sent", "dropped")
 
     def __init__(self, send: Write, limit: int) -> None:
         self._send = send
         self._limit = limit
         self._sent = 0
         self._rest = ""
+        self._mid_line = False
         self.dropped = 0
 
     def write(self, text: str) -> None:
@@ -98,12 +99,21 @@ class JobLog:
         self._rest = text[cut:]
         if cut:
             self._sent += cut
+            self._mid_line = False
             self._send(text[:cut])
+
+    def flush(self) -> None:
+        """Send what there is, though its line isn't complete."""
+        if self._rest:
+            self._sent += len(self._rest)
+            self._mid_line = True
+            rest, self._rest = self._rest, ""
+            self._send(rest)
 
     def close(self) -> None:
         """Send the rest, and how much was dropped."""
         if self.dropped:
             self._rest += f"\n... {self.dropped} more characters were dropped: the log's limit is {self._limit}\n"
-        if self._rest:
+        if self._rest or self._mid_line:
             self._send(self._rest if self._rest.endswith("\n") else self._rest + "\n")
-            self._rest = ""
+            self._rest, self._mid_line = "", False

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from herojobs.frames import Over
+from herojobs.frames import Message, Over
 from herojobs.job import Job
 from herojobs.processors.base import JobFailed, JobInterrupted
 from herojobs.settings import Settings
@@ -84,6 +84,13 @@ def describe(error: BaseException) -> str:
         return text
     last = outside[-1]
     return f"{text} ({last.filename}:{last.lineno}, in {last.name})"
+
+
+def with_usage(message: Message, usage: Mapping[str, Any]) -> Message:
+    """Add to a run's last message what it used."""
+    if usage and isinstance(message, Over):
+        message.usage = msgspec.json.encode(usage)
+    return message
 
 
 def micros_since(began: int) -> int:

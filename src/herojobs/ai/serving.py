@@ -1,0 +1,114 @@
+"""What a worker keeps for its AI jobs: connections to models, what they cost, Redis.
+
+It imports pydantic-ai, see the package. One for each event loop: connections belong to theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import httpx2
+from pydantic_ai.models import Model as Asked
+
+from herojobs.ai import local
+from herojobs.ai.budget import Rate
+from herojobs.ai.failures import AIFailure
+from herojobs.ai.models import Model, key_of
+from herojobs.ai.providers import asked_model, http_client, rate_of
+from herojobs.errors import HeroJobsError
+from herojobs.live import usage
+from herojobs.live.connect import connect_async
+from herojobs.live.redis import AsyncRedis
+from herojobs.live.usage import Used
+from herojobs.settings import Settings
+
+MASK = "***"
+SHORTEST_KEY = 6
+"""Characters from which on a key is masked: a shorter one would be found in any text."""
+
+for _noisy in ("httpx2", "httpcore2", "openai"):
+    logging.getLogger(_noisy).setLevel(logging.WARNING)  # a line for each request would stand in the jobs' logs
+
+
+class LoopServing:
+    """See the module.
+
+    Args:
+        settings: the settings in force.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._clients: dict[Model, httpx2.AsyncClient] = {}
+        self._asked: dict[tuple[Model, str, str], Asked] = {}
+        self._gates: dict[Model, asyncio.Semaphore] = {}
+        self._rates: dict[Model, Rate | None] = {}
+        self._keys: set[str] = set()
+        self._redis: AsyncRedis | None = None
+        self._opening = asyncio.Lock()
+
+    async def asked(self, model: Model) -> Asked:
+        """Return the model as pydantic-ai asks it; the local one is started where it doesn't run.
+
+        Raises:
+            AIFailure: it isn't configured as it must be, or can't be started.
+        """
+        if model.is_local:
+            # In the loop's executor, without the job's context: the process must not count as the job's.
+            address = await asyncio.get_running_loop().run_in_executor(None, local.ensure, self._settings)
+            base_url, key = f"{address.url}/v1", address.key
+        else:
+            base_url, key = model.base_url, key_of(model)
+        if len(key) >= SHORTEST_KEY:
+            self._keys.add(key)
+        found = self._asked.get((model, base_url, key))
+        if found is None:
+            client = self._clients.get(model)
+            if client is None:
+                client = self._clients[model] = http_client(model)
+            found = self._asked[model, base_url, key] = asked_model(model, base_url, key, client)
+        return found
+
+    def gate(self, model: Model) -> asyncio.Semaphore:
+        """Return what lets only so many requests to a model through at once."""
+        return self._gates.setdefault(model, asyncio.Semaphore(model.settings.concurrency))
+
+    def rate(self, model: Model) -> Rate | None:
+        """Return what a model's tokens cost, None if nobody knows."""
+        if model not in self._rates:
+            self._rates[model] = rate_of(model)
+        return self._rates[model]
+
+    def hide(self, text: str) -> str:
+        """Return a text without any key that was used so far."""
+        for key in self._keys:
+            text = text.replace(key, MASK)
+        return text
+
+    async def spent_today(self, circle: str) -> Used:
+        """Return what a circle has used today; raises AIFailure if Redis doesn't say."""
+        try:
+            return await usage.spent_today(await self._connected(), circle)
+        except HeroJobsError as e:
+            raise AIFailure("unavailable", f"what the circle has used today can't be read: {e}", again=True) from None
+
+    async def count(self, circle: str, model: Model, used: Used) -> Used:
+        """Add to a circle's sums of today and return them; raises as `spent_today`."""
+        try:
+            return await usage.add(await self._connected(), circle, model.name, used)
+        except HeroJobsError as e:
+            raise AIFailure("unavailable", f"what was used can't be summed: {e}") from None
+
+    async def _connected(self) -> AsyncRedis:
+        async with self._opening:
+            if self._redis is None:
+                self._redis = await connect_async(self._settings)
+            return self._redis
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for client in self._clients.values():
+            await client.aclose()
+        if self._redis is not None:
+            await self._redis.close()
