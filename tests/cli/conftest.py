@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.inprocess import InProcess, in_process
 from herojobs.live import embedded
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -59,3 +60,9 @@ def herojobs(home: Path) -> Command:
         )
 
     return run
+
+
+@pytest.fixture
+def herojobs_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> InProcess:
+    """The command, run in this process."""
+    return in_process(monkeypatch, capsys)

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from cli.inprocess import InProcess, Ran
 from herojobs.sessions import Role, Sessions
 from herojobs.settings import Settings
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., Ran]
 
 
 @pytest.fixture
-def session(tmp_path: Path) -> Run:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "herojobs", "session", *arguments],
-            env={**os.environ, "HEROJOBS_HOME": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return run
+def session(tmp_path: Path, herojobs_here: InProcess) -> Run:
+    return lambda *arguments: herojobs_here("session", *arguments, HEROJOBS_HOME=str(tmp_path))
 
 
 def test_a_session_from_its_making_to_its_end(session: Run, tmp_path: Path) -> None:

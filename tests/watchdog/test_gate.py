@@ -14,6 +14,7 @@ from herojobs.errors import Forbidden, Unauthorized
 from herojobs.live.redis import BlockingRedis
 from herojobs.sessions import Role, Sessions
 from herojobs.settings import load
+from herojobs.watchdog.life import clean
 
 ECHO = "!!core.echo content:hi"
 
@@ -175,3 +176,13 @@ def test_one_look_for_a_whole_claim(
     with InlineWatchDog(**strict) as watchdog:
         assert watchdog.run_pending() == 5
     assert len(asked) == 1
+
+
+def test_what_a_job_gives_is_searched_for_its_key() -> None:
+    key = "hjs_00000000_" + "0" * 64
+    job = Job(session_key=key, result=f"a {key} b", error=key, error_detail={"deep": [{"key": key}]})
+    clean(job)
+    assert (job.result, job.error, job.error_detail) == ("a *** b", "***", {"deep": [{"key": "***"}]})
+    named = Job(session_key="ann", result="annual report")  # what other programs put there may be any word
+    clean(named)
+    assert named.result == "annual report"

@@ -158,7 +158,7 @@ class Life:
                 assert run.outcome is not None
                 apply(job, run.outcome, now)
                 if job.session_key:
-                    _clean(job)
+                    clean(job)
                 if run.took:
                     job.started_ms = now - run.took // 1000
                 if job.status == JobStatus.ERROR and not isinstance(run.outcome, Refused):
@@ -268,7 +268,7 @@ def tell_progress(reports: Mapping[Run, tuple[float, str]]) -> list[Call[Any]]:
     ]
 
 
-def _clean(job: Job) -> None:
+def clean(job: Job) -> None:
     """Take the job's own session key out of what it gave."""
     job.result, job.error = job.cleaned(job.result), job.cleaned(job.error)
     if job.error_detail:
