@@ -10,12 +10,13 @@ import msgspec
 import typer
 
 from herojobs.ai_settings import AISettings, Daily, LocalSettings, ModelSettings, Price
-from herojobs.settings import PREFIX, Service, Settings, default_of, meanings
+from herojobs.settings import PREFIX, Service, Settings, Webhook, default_of, meanings
 
 DOCS = Path(__file__).parent
 
 TABLES = [
     ("Tables of services", "Fields of a table `[services.NAME]`, see [OpenRPC](openrpc.md).", Service),
+    ("Tables of webhooks", "Fields of a table `[webhooks.NAME]`, see [webhooks](webhooks.md).", Webhook),
     ("The table of AI jobs", "Fields of the table `[ai]`, see [AI jobs](ai.md).", AISettings),
     ("Tables of models", "Fields of a table `[ai.models.NAME]`.", ModelSettings),
     ("Prices of models", "Fields of `price` in such a table.", Price),

@@ -79,6 +79,43 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         check_service_url(self.url)
 
 
+HOOK_EVENTS = ("submitted", "started", "retrying", "done", "error")
+
+
+class Webhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Somebody who is told by HTTP what becomes of jobs: a table `[webhooks.NAME]`."""
+
+    url: str
+    """Where to: http or https."""
+
+    events: tuple[str, ...] = ("done", "error")
+    """What it is told: submitted, started, retrying, done, error."""
+
+    circles: tuple[str, ...] = ("*",)
+    """Circles whose jobs it is told of; `*` is all."""
+
+    secret: str = ""
+    """Key of the signature in the header `X-HeroJobs-Signature`. `env:NAME` reads it from a variable where the
+    WatchDog runs. Empty: requests aren't signed, so that the receiver can't know who sent them."""
+
+    timeout: Annotated[float, Meta(gt=0, le=300)] = 10.0
+    """Seconds that one request may take."""
+
+    private: bool = False
+    """Whether it may be at a private or local address. With false a receiver can't be used to reach what is
+    behind your firewall."""
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"url {self.url!r}: write http://host/path or https://host/path")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError(f"the url of host {parts.hostname!r} holds a user or password; use the secret")
+        for event in self.events:
+            if event not in HOOK_EVENTS:
+                raise ValueError(f"events: no event {event!r}; {did_you_mean(event, HOOK_EVENTS)}")
+
+
 def check_service_url(url: str) -> None:
     """Raise ValueError, saying why, if no service can be at a URL."""
     try:
@@ -227,6 +264,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cluster: bool = False
     """Whether key names carry braces, so that Redis Cluster works. Other programs can't follow there;
     never change it while jobs are queued."""
+
+    webhooks: dict[str, Webhook] = {}
+    """Who is told by HTTP what becomes of jobs, by name: tables `[webhooks.NAME]`, see below."""
+
+    hooks: tuple[str, ...] = ()
+    """Modules whose functions `on_job_end(job)` and the like are called when jobs change their state, as
+    importable names; see docs/webhooks.md."""
 
     ai: AISettings = AISettings()
     """The table `[ai]`: models, limits and tools of AI jobs; see below."""

@@ -24,6 +24,7 @@ from herojobs.store import JobIndex, JobStore
 from herojobs.watchdog.cycle import Cycle
 from herojobs.watchdog.fair import Turns
 from herojobs.watchdog.keeper import Alarm, Ears, Leases, Lookout, Publisher, every
+from herojobs.watchdog.notifier import Notifier
 from herojobs.watchdog.reconcile import Reconciler
 from herojobs.watchdog.timer import Timer
 
@@ -172,6 +173,8 @@ class WatchDog:
             reconciler = Reconciler(redis, store, index, settings, turns)
             timer = Timer(settings, store, redis, self._serves)
             stack.callback(timer.close)
+            notifier = Notifier(settings)
+            stack.callback(notifier.close)
             tasks = [
                 loop.create_task(cycle.run()),
                 loop.create_task(reconciler.run()),
@@ -181,6 +184,7 @@ class WatchDog:
                 loop.create_task(every(LOOK, Lookout(redis, cycle, turns, reconciler.soon).step)),
                 loop.create_task(every(0, timer.step)),
                 loop.create_task(every(PUBLISH, Publisher(settings).step)),
+                loop.create_task(notifier.run()),
             ]
             stack.push_async_callback(_end, tasks)
             log.info("WatchDog %s is ready", self.name)
