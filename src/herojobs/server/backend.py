@@ -51,7 +51,7 @@ class Backend:
             self.core = Core(self.settings, self.redis, self.store, self.index, self.sessions)
             self.submissions = Submissions(self.core, self.settings.max_params)
             self.feed = await self._stack.enter_async_context(Feed(self.redis))
-            self.leases = Leases(self.redis, self.store, self.settings, self.feed)
+            self.leases = Leases(self.redis, self.store, self.settings, self.feed, self.core.rules.read)
         except BaseException:
             await self._stack.aclose()
             raise

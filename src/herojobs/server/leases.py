@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from herojobs.errors import JobNotFound, RedisUnavailable
@@ -28,6 +28,7 @@ from herojobs.server.shapes import Claimed, Extended, Finished, Held, shown_job
 from herojobs.settings import Settings
 from herojobs.store import JobStore
 from herojobs.store.base import Position, Put
+from herojobs.store.rules import Rules
 from herojobs.watchdog.life import Life
 from herojobs.watchdog.runs import Run
 
@@ -49,13 +50,17 @@ class Leases:
         store: the durable history.
         settings: the settings in force.
         feed: tells of jobs that came in.
+        rules: reads what is paused.
     """
 
-    def __init__(self, redis: AsyncRedis, store: JobStore, settings: Settings, feed: Feed) -> None:
+    def __init__(
+        self, redis: AsyncRedis, store: JobStore, settings: Settings, feed: Feed, rules: Callable[[], Rules]
+    ) -> None:
         self._redis = redis
         self._store = store
         self._settings = settings
         self._feed = feed
+        self._rules = rules
         self._life = Life(store, settings, redis, f"api-{secrets.token_hex(6)}", self._write)
         self._first = 0
 
@@ -76,8 +81,9 @@ class Leases:
             while True:
                 news.clear()
                 taken: list[Claimed] = []
+                rules = self._rules()
                 for queue in in_turn:
-                    if len(taken) < n:
+                    if len(taken) < n and not rules.is_paused(queue):
                         taken += await self._claim(queue, n - len(taken), lease)
                 left = deadline - time.monotonic()
                 if taken or left <= 0:

@@ -8,6 +8,7 @@ import itertools
 from collections import deque
 from typing import NamedTuple
 
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from herojobs.errors import RpcError
@@ -52,8 +53,9 @@ class WebSockets:
         self._dispatcher = dispatcher
         self._gate = gate
 
-    async def __call__(self, websocket: WebSocket) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection until it ends."""
+        websocket = WebSocket(scope, receive, send)
         refused = self._gate.refuses(websocket.scope, websocket.headers)
         if refused is not None:
             await websocket.close(CLOSE_POLICY, refused.message)
@@ -158,6 +160,7 @@ class _Connection:
 
     async def _answer(self, data: bytes) -> None:
         try:
+            self._caller.refresh()
             if len(data) > self._gate.settings.server_max_body:
                 answer: bytes | None = encode_error(None, RpcError(Code.TOO_LARGE, "Too large"))
             else:
@@ -175,6 +178,7 @@ class _Connection:
         while True:
             await self._due.wait()
             self._due.clear()
+            self._caller.refresh()
             while self._events or self._missed or self._gap:
                 if self._gap:
                     self._gap = False
