@@ -12,7 +12,7 @@ AI ?= 1
 demo: .venv/run.stamp $(if $(filter 0,$(AI)),,.venv/ai.stamp) rhai ## install, run jobs of every kind; AI=0: no local model
 	@$(PY) examples/demo.py
 
-test: .venv/dev.stamp rhai ## install, lint, type-check, run all tests
+test: .venv/dev.stamp rhai node ## install, lint, type-check, run all tests
 	ruff format --check .
 	ruff check .
 	lint-imports
@@ -38,6 +38,13 @@ pins: .venv/dev.stamp ## renew the pinned dependencies
 clean: ## remove what was installed and built
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis rhai/target
 
+node: tests/server/node/node_modules/.stamp ## install what tests the OpenRPC document, with npm
+
+tests/server/node/node_modules/.stamp: tests/server/node/package-lock.json
+	@command -v npm >/dev/null || { echo "node and npm are needed to test the OpenRPC document"; exit 1; }
+	@cd tests/server/node && npm ci --silent
+	@touch $@
+
 rhai: .venv/run.stamp ## build the Rhai engine, where cargo is there
 	@rhai/build.sh $(PY)
 
@@ -59,4 +66,4 @@ rhai: .venv/run.stamp ## build the Rhai engine, where cargo is there
 	@$(UV) pip install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help demo test bench bench-peers docs fmt pins clean rhai
+.PHONY: help demo test bench bench-peers docs fmt pins clean rhai node

@@ -32,14 +32,18 @@ class Caller:
         key: the session key that it showed.
         local: whether it comes from this machine, and may act without a session while none were made.
         stream: its WebSocket, None over HTTP.
+        url: the address by which it came here, as http://host:port.
     """
 
-    __slots__ = ("backend", "key", "local", "session", "stream")
+    __slots__ = ("backend", "key", "local", "session", "stream", "url")
 
-    def __init__(self, backend: Backend, *, key: str = "", local: bool = False, stream: Stream | None = None) -> None:
+    def __init__(
+        self, backend: Backend, *, key: str = "", local: bool = False, stream: Stream | None = None, url: str = ""
+    ) -> None:
         self.backend = backend
         self.local = local
         self.stream = stream
+        self.url = url
         self.key = ""
         self.session: Session | None = None
         self.open(key)

@@ -50,6 +50,7 @@ class Gate:
             key=key.strip() if scheme.lower() == "bearer" else "",
             local=self._is_local(scope),
             stream=stream,
+            url=url_of(scope, headers),
         )
 
     def admit(self, caller: Caller, scope: Scope, number: int) -> None:
@@ -73,6 +74,12 @@ class Gate:
             return ipaddress.ip_address(client[0]).is_loopback
         except ValueError:
             return False
+
+
+def url_of(scope: Scope, headers: Headers) -> str:
+    """Return the address by which a request came here."""
+    secure = scope.get("scheme") in ("https", "wss")
+    return f"{'https' if secure else 'http'}://{headers.get('host', 'localhost')[:255]}"
 
 
 def _name_of(host: str) -> str:

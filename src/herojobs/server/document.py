@@ -6,7 +6,7 @@ https://spec.open-rpc.org.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -23,16 +23,25 @@ _ANY_METHOD = (Code.INVALID_PARAMS, Code.UNAUTHORIZED, Code.FORBIDDEN, Code.LIMI
 """Errors that any method may answer."""
 
 
+@lru_cache(maxsize=16)
+def encoded(url: str) -> msgspec.Raw:
+    """Return the document as JSON.
+
+    Args:
+        url: the address by which the caller came here, as http://host:port.
+    """
+    return msgspec.Raw(msgspec.json.encode(_made() | {"servers": [{"name": "this server", "url": f"{url}/rpc"}]}))
+
+
 @cache
-def encoded() -> msgspec.Raw:
-    """Return the document as JSON."""
+def _made() -> dict[str, Any]:
     from herojobs.server.methods import METHODS
 
-    return msgspec.Raw(msgspec.json.encode(make(METHODS)))
+    return make(METHODS)
 
 
 def make(methods: Methods) -> dict[str, Any]:
-    """Return the document of methods."""
+    """Return the document of methods, without the address of the server."""
     from herojobs import __version__
 
     ordered = sorted(methods, key=lambda method: GROUPS.index(method.name.partition(".")[0]))
@@ -52,7 +61,6 @@ def make(methods: Methods) -> dict[str, Any]:
             "description": "A job queue whose jobs are text. Send calls to POST /rpc, or over a WebSocket to /rpc.",
             "license": {"name": "MIT"},
         },
-        "servers": [{"name": "this server", "url": "/rpc"}],
         "methods": described,
         "components": {
             "schemas": {name: _plain(schema) for name, schema in components.items()},

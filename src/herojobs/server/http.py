@@ -26,7 +26,7 @@ from herojobs.names import Ref
 from herojobs.server import access, document, health
 from herojobs.server.backend import Backend
 from herojobs.server.caller import Caller
-from herojobs.server.connections import Gate
+from herojobs.server.connections import Gate, url_of
 from herojobs.server.errors import translate
 from herojobs.server.methods import METHODS
 from herojobs.server.metrics import Metrics
@@ -127,7 +127,7 @@ class _Pages:
         self._metrics = metrics
 
     async def document(self, request: Request) -> Response:
-        return Response(bytes(document.encoded()), media_type="application/json")
+        return Response(bytes(document.encoded(url_of(request.scope, request.headers))), media_type="application/json")
 
     async def healthz(self, request: Request) -> Response:
         return PlainTextResponse("ok\n")

@@ -80,6 +80,7 @@ class _Connection:
         self._missed = 0
         self._gap = False
         self._due = asyncio.Event()
+        self._calls: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(MOST_CALLS)
         self._sending = asyncio.Lock()
 
@@ -142,21 +143,20 @@ class _Connection:
         finally:
             self._feed.remove(self._hear)
             self._feed.on_gap.discard(self._hear_gap)
+            tasks |= self._calls
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _read(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            while True:
-                message = await self._websocket.receive()
-                if message["type"] == "websocket.disconnect":
-                    raise WebSocketDisconnect
-                data = message.get("bytes")
-                if data is None:
-                    data = message["text"].encode("utf-8", "surrogatepass")
-                await self._slots.acquire()
-                group.create_task(self._answer(data))
+        while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
+            data = message.get("bytes")
+            if data is None:
+                data = message["text"].encode("utf-8", "surrogatepass")
+            await self._slots.acquire()
+            task = asyncio.create_task(self._answer(data))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
 
     async def _answer(self, data: bytes) -> None:
         try:
@@ -169,7 +169,8 @@ class _Connection:
                     data, self._caller, lambda number: self._gate.admit(self._caller, scope, number)
                 )
             if answer is not None:
-                await self._send(answer)
+                with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):  # it went away meanwhile
+                    await self._send(answer)
         finally:
             self._slots.release()
 

@@ -57,4 +57,4 @@ async def _described(caller: Caller, name: str, *, refresh: bool) -> Service:
     if name not in visible:
         hint = did_you_mean(name, visible)
         raise invalid_params([{"field": "name", "got": name, "expected": "a service", "hint": hint}])
-    return Service(name, visible[name], document.encoded() if name == OURSELVES else None)
+    return Service(name, visible[name], document.encoded(caller.url) if name == OURSELVES else None)

@@ -16,7 +16,7 @@ from herojobs.sessions import Role
 @method("rpc.discover", None, example=Example({}, {}), result=dict[str, Any])
 def discover(caller: Caller) -> Any:
     """Return the OpenRPC document of this server."""
-    return document.encoded()
+    return document.encoded(caller.url)
 
 
 @method(
