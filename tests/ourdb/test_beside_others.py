@@ -559,10 +559,10 @@ class Waits:
 
         def acquired(lock: WriteLock, timeout: float) -> None:
             acquire(lock, timeout)
-            self._held += 1
+            self._held += lock._path.name == "lock"  # not that of compactions
 
         def released(lock: WriteLock) -> None:
-            self._held -= 1
+            self._held -= lock._path.name == "lock"
             release(lock)
 
         monkeypatch.setattr(WriteLock, "acquire", acquired)
@@ -574,39 +574,49 @@ class Waits:
         return id_of(data)
 
 
-@pytest.mark.parametrize("repair", [False, True])
-def test_writers_do_not_wait_while_a_check_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repair: bool) -> None:
+ACTIONS: dict[str, Callable[[OurDB], object]] = {
+    "check": lambda db: db.check(),
+    "repair": lambda db: db.check(repair=True),
+    "compact": lambda db: db.compact(),
+}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_writers_do_not_wait_while_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str) -> None:
     folder = tmp_path / "db"
     with OurDB(folder, id_of=id_of, sync="never") as db:
         db.add_many([job] * 3_000)
     waits = Waits(monkeypatch)
     with OurDB(folder, id_of=waits.id_of, sync="never") as db:
-        assert db.check(repair=repair).ok
+        ACTIONS[action](db)
         assert waits.all >= 3_000
         assert waits.read == 0
+        assert db.check().ok
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_a_check_beside_writers_finds_no_fault_and_a_repair_loses_nothing(tmp_path: Path, seed: int) -> None:
-    """What others write is put between every two records that the check reads."""
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("seed", range(4))
+def test_what_others_write_meanwhile_is_no_fault_and_not_lost(tmp_path: Path, seed: int, action: str) -> None:
+    """What they write is put between every two records that it reads."""
     folder = tmp_path / "db"
     chance = random.Random(seed)
     with OurDB(folder, id_of=id_of, sync="never", file_size=3_000) as other:
         other.add_many([lambda id: job(id, "x" * chance.randrange(40)) for _ in range(60)])
         model = {id: [other.get(id)] for id in range(1, 61)}
         turns = 0
+        last = 60
 
         def beside(data: bytes) -> int:
-            nonlocal turns
+            nonlocal turns, last
             turns += 1
             what = chance.random()
             id = chance.choice(list(model))
-            with contextlib.suppress(DatabaseLocked):  # while the check itself holds the lock
+            with contextlib.suppress(DatabaseLocked):  # while the action itself holds the lock
                 if turns > 400 or what < 0.7:
                     pass
                 elif what < 0.8:
-                    new = other.add(job, lock_timeout=0)
-                    model[new] = [job(new)]
+                    last = other.add(job, lock_timeout=0)
+                    model[last] = [job(last)]
                 elif what < 0.92:
                     other.set(id, job(id, "y" * turns), lock_timeout=0)
                     model[id].insert(0, job(id, "y" * turns))
@@ -616,13 +626,57 @@ def test_a_check_beside_writers_finds_no_fault_and_a_repair_loses_nothing(tmp_pa
             return id_of(data)
 
         with OurDB(folder, id_of=beside, sync="never", file_size=3_000) as db:
-            for repair in (False, True):
-                report = db.check(repair=repair)
+            for _ in range(2):
+                turns = 0
+                ACTIONS[action](db)
+                turns = 500
+                report = db.check()
                 assert report.ok, report
                 assert not report.orphan_count
                 assert not report.uncertain
-                turns = 0
-        assert {id: [each.data for each in other.history(id)] for id in model} == model
-        assert other.next_id > max(model)
-        shutil.rmtree(folder / "lookup" / "torn", ignore_errors=True)
-        assert other.check().ids == len(model)
+        for made_anew in (False, True):
+            assert {id: [each.data for each in other.history(id)] for id in model} == model
+            assert other.next_id == last + 1
+            report = other.check(repair=not made_anew)
+            assert (report.ids, report.uncertain) == (len(model), [])
+    assert not (folder / "compact.new").exists()
+
+
+def test_a_record_deleted_while_it_is_compacted_leaves_no_byte(tmp_path: Path) -> None:
+    folder = tmp_path / "db"
+    with OurDB(folder, id_of=id_of) as other:
+        other.add_many([lambda id: job(id, f"secret{id}") for _ in range(50)])
+        other.set(7, job(7, "secret7 again"))
+
+        def deletes(data: bytes) -> int:
+            if id_of(data) == 40:
+                with contextlib.suppress(NotFound):
+                    other.delete(7)
+            return id_of(data)
+
+        with OurDB(folder, id_of=deletes) as db:
+            db.compact()
+        assert b"secret7" not in (folder / "0.db").read_bytes()
+        assert other.check(repair=True).ok
+        assert other.get_many([7, 8]) == [None, job(8, "secret8")]
+        assert not other.doubtful
+
+
+def test_two_compactions_at_a_time_take_turns(tmp_path: Path) -> None:
+    folder = tmp_path / "db"
+    fill(folder)
+    with OurDB(folder, id_of=id_of, lock_timeout=0.05) as other:
+        told = []
+
+        def at_once(data: bytes) -> int:
+            if not told:
+                with pytest.raises(DatabaseLocked):
+                    other.compact()
+                told.append(1)
+            return id_of(data)
+
+        with OurDB(folder, id_of=at_once) as db:
+            db.compact()
+        other.compact()
+        assert told
+        assert other.history(2)[0].data == job(2, "third")

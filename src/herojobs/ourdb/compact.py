@@ -1,31 +1,36 @@
 """Rewriting the data files without what was deleted (OurDB format C8).
 
-New files are written into `compact/`, then a marker `compact/commit` that tells the next generation, then the state of
-that generation: from then on the compaction counts, and whoever comes after a crash finishes it. Before that it never
-happened.
+New files are written into `compact.new/` while others write, in rounds, each with what has changed during the one
+before. The last round is made under the lock. Then the folder becomes `compact/`, gets a marker `compact/commit` that
+tells the next generation, and the state of that generation is written: from then on the compaction counts, and whoever
+comes after a crash finishes it. Before that it never happened.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from herojobs.ourdb import dump, marks
-from herojobs.ourdb.errors import CorruptRecord, DiskFull
+from herojobs.ourdb.copy import Copy
+from herojobs.ourdb.errors import DiskFull
 from herojobs.ourdb.files import FULL, DataFiles, replace, sync_folder
-from herojobs.ourdb.format import HEADER, pack_header
-from herojobs.ourdb.reading import UNFIT
+from herojobs.ourdb.format import HEADER
+from herojobs.ourdb.lock import WriteLock
 from herojobs.ourdb.state import State, boot_id
-from herojobs.ourdb.table import Table
 
 if TYPE_CHECKING:
     from herojobs.ourdb.db import OurDB
 
 FOLDER = "compact"
+COPY = "compact.new"
+
+ROUNDS = 6
+"""Rounds at most before the last one; with writers that are faster than the copying, more wouldn't help."""
+FEW = 100
+"""Changes that the last round, for which writers wait, may have to copy."""
 MIN_GARBAGE = 64 * 1024 * 1024
-_BUFFER = 1 << 20
 
 
 def garbage(db: OurDB, keep: int | None) -> tuple[int, int]:
@@ -39,22 +44,61 @@ def garbage(db: OurDB, keep: int | None) -> tuple[int, int]:
 
 
 def compact(db: OurDB, keep: int | None) -> None:
-    """Compact a database that the caller has locked and brought up to date.
+    """Compact a database while others read and write; they wait for the last step alone.
 
     Args:
         db: the database.
-        keep: newest versions of each record to keep; None = all.
+        keep: newest versions of each record to keep; None = all. A record that is written meanwhile may keep more.
 
     Raises:
         CorruptRecord: a record's newest version is damaged. Nothing was changed.
         DiskFull: there is no room for the new files. Likewise.
+        DatabaseLocked: another one compacts, for as long as `lock_timeout`.
     """
-    state = db.current_state()
-    folder = db.path / FOLDER
-    _discard(folder)
-    folder.mkdir()
+    alone = WriteLock(db.path / "lookup" / "compacting")
     try:
-        end = _write(db, folder, keep)
+        with alone.held(db.lock_timeout):
+            while not _attempt(db, keep):
+                pass
+    finally:
+        alone.close()
+
+
+def _attempt(db: OurDB, keep: int | None) -> bool:
+    """Compact; return False if somebody has made the table anew meanwhile."""
+    with db.settled():
+        view = db.current_view()
+        view.files.open_all()
+    _discard(db.path / COPY)
+    (db.path / COPY).mkdir()
+    try:
+        copy = Copy(db, view, db.path / COPY, keep)
+        for _ in range(ROUNDS):
+            if copy.take_changes() < FEW:
+                break
+        copy.sync()
+        with db.settled():
+            if db.current_view().generation != view.generation:
+                return False
+            copy.take_changes(last=True)
+            _make_it_count(db, copy.close())
+            finish(db)
+    except OSError as e:
+        if e.errno in FULL:
+            raise DiskFull(f"{db.path}: no room for compacting ({e}); nothing was changed") from e
+        raise
+    finally:
+        shutil.rmtree(db.path / COPY, ignore_errors=True)
+    return True
+
+
+def _make_it_count(db: OurDB, end: int) -> None:
+    """Have the new files be those of the next generation, whatever happens from here on; the caller holds the lock."""
+    folder = db.path / FOLDER
+    state = db.current_state()
+    _discard(folder)
+    (db.path / COPY).rename(folder)
+    try:
         line = f"{end >> 32} {end & 0xFFFFFFFF} {state.next_id} {state.generation + 1}\n"
         replace(folder / "commit", line.encode())
         sync_folder(folder)
@@ -63,40 +107,10 @@ def compact(db: OurDB, keep: int | None) -> None:
         # Not the marker decides, which a writer of the old files, if we die between the two, wouldn't look for.
         key_size = db.table.key_size
         db.state_file.write(State(state.generation + 1, end, state.next_id, False, boot_id(), False, key_size))
-    except BaseException as e:
+    except BaseException:
         _discard(folder)
-        if isinstance(e, OSError) and e.errno in FULL:
-            raise DiskFull(f"{db.path}: no room for compacting ({e}); nothing was changed") from e
         raise
     db.state_file.sync()
-    finish(db)
-
-
-def _write(db: OurDB, folder: Path, keep: int | None) -> int:
-    """Write the new files and their table; return the location after the last record."""
-    writer = _Writer(folder, db.file_size)
-    table = Table(folder / "data", db.table.key_size, db.table.length)
-    entries: dict[int, int] = {}
-    for id, location in db.table.items():
-        versions = list(db.chain(id, keep or 1 << 30))
-        if versions and not versions[0].ok:  # an older version must not pass for the newest
-            where = location >> 32, location & 0xFFFF_FFFF
-            raise CorruptRecord(id, *where, f"{UNFIT}; repair the database before compacting it")
-        previous = 0
-        for version in reversed(versions):
-            if version.ok:
-                previous = writer.append(version.data, previous)
-            else:
-                db.report(f"{db.path}: a damaged version of record {id} at {version.location:#x} isn't kept")
-        if previous:
-            entries[id] = previous
-        if len(entries) >= 10_000:
-            table.put_many(entries)
-            entries.clear()
-    table.put_many(entries)
-    table.sync()
-    table.close()
-    return writer.close()
 
 
 def finish(db: OurDB) -> None:
@@ -141,40 +155,3 @@ def _discard(folder: Path) -> None:
     """Remove the folder, the marker first: without it nothing else in there counts."""
     (folder / "commit").unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-class _Writer:
-    """Writes records into new data files, a buffer at a time."""
-
-    def __init__(self, folder: Path, file_size: int) -> None:
-        self._folder = folder
-        self._file_size = file_size
-        self._number = -1
-        self._open_next()
-
-    def append(self, data: bytes, previous: int) -> int:
-        """Write a record and return its location."""
-        if self._position >= self._file_size:
-            self._close_file()
-            self._open_next()
-        location = self._number << 32 | self._position
-        self._file.write(pack_header(data, previous))
-        self._file.write(data)
-        self._position += HEADER + len(data)
-        return location
-
-    def close(self) -> int:
-        """Sync everything; return the location after the last record."""
-        self._close_file()
-        return self._number << 32 | self._position
-
-    def _open_next(self) -> None:
-        self._number += 1
-        self._file = (self._folder / f"{self._number}.db").open("wb", buffering=_BUFFER)
-        self._file.write(b"\0")
-        self._position = 1
-
-    def _close_file(self) -> None:
-        self._file.flush()
-        os.fdatasync(self._file.fileno())
-        self._file.close()

@@ -277,7 +277,7 @@ class OurDB(Reader):
                 marks.write(self.path, name, left)
 
     def compact(self, *, keep: int | None = None) -> None:
-        """Rewrite the data files without what was deleted.
+        """Rewrite the data files without what was deleted. Others read and write meanwhile.
 
         Args:
             keep: newest versions of each record to keep; None = all.
@@ -290,11 +290,10 @@ class OurDB(Reader):
 
         if keep is not None and keep < 1:
             raise ValueError(f"keep {keep}: at least 1")
-        with self._settled():
-            compact.compact(self, keep)
-            self.current_view()
-            if self.dump:
-                dump.export(self)
+        self.check_open()
+        compact.compact(self, keep)
+        if self.dump:
+            dump.export(self)
 
     def compact_if_due(self, *, keep: int | None = None) -> bool:
         """Compact if more than half of the bytes, and at least 64 MiB, are garbage; return whether it was done.
@@ -317,8 +316,8 @@ class OurDB(Reader):
         """
         from herojobs.ourdb import dump
 
-        with self._settled():
-            return dump.export(self)
+        self.check_open()
+        return dump.export(self)
 
     # closing
 
@@ -365,13 +364,16 @@ class OurDB(Reader):
         """Note that everything is on the disk, and renew the dump; a full disk or another writer is no error here."""
         from herojobs.ourdb import dump
 
+        due = False
         with contextlib.suppress(OSError, OurDBError), self.lock.held(0):
             self.current_view()
             self.current_state()
             if self.sync != "never":
                 checkpoint.write(self, clean=True)
-            if self.dump and dump.is_due(self):
-                dump.export(self)
+            due = self.dump and dump.is_due(self)
+        with contextlib.suppress(OSError, OurDBError):
+            if due:
+                dump.export(self, timeout=0)
 
     def __enter__(self) -> Self:
         return self
@@ -464,10 +466,10 @@ class OurDB(Reader):
                 raise
 
     @contextlib.contextmanager
-    def _settled(self) -> Iterator[None]:
-        """Hold the lock, the table being up to date."""
+    def settled(self, timeout: float | None = None) -> Iterator[None]:
+        """Hold the lock, the table being up to date; for the package's own use."""
         self.check_open()
-        with self.lock.held(self.lock_timeout):
+        with self.lock.held(self.lock_timeout if timeout is None else timeout):
             self.current_view()
             self.current_state()
             self.current_view()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterable
+import sys
+from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from herojobs.ourdb.files import replace
 from herojobs.ourdb.format import pack_location, unpack_location
 from herojobs.ourdb.state import EMPTY, State
+from herojobs.ourdb.table import Table
 
 if TYPE_CHECKING:
     from herojobs.ourdb.db import OurDB
@@ -20,29 +23,56 @@ ALWAYS_BELOW = 1_000
 bytes of records have come as the dump has, so that it never costs more than a part of what was written anyway."""
 
 
-def export(db: OurDB) -> Path:
-    """Write the dump of a database that the caller has locked; return its folder.
+def export(db: OurDB, timeout: float | None = None) -> Path:
+    """Write the dump of a database; others write meanwhile. Return its folder.
 
     In incremental mode it has every id, empty entries included: the original's importer accepts no gap.
     """
     folder = db.path / FOLDER
-    if folder.is_file():  # an older generation's
-        folder.unlink()
-        (db.path / f"{FOLDER}.inc").unlink(missing_ok=True)
-    folder.mkdir(exist_ok=True)
-    size = db.table.key_size
-    state = db.state_file.read() or EMPTY
-    table = db.table
-    if db.incremental:
-        ids = range(1, state.next_id)
-        pairs: Iterable[tuple[int, int]] = zip(ids, table.get_many(ids), strict=True)
-    else:
-        pairs = table.items()
-    replace(folder / "data", b"".join(id.to_bytes(4, "little") + pack_location(at, size) for id, at in pairs))
-    if db.incremental:
-        replace(folder / ".inc", b"%d" % state.next_id)
-    replace(db.path / "lookup" / "dumped", b"%d" % _written(db, state), sync=False)
-    return folder
+    while True:
+        with db.settled(timeout):
+            state = db.current_state()
+            view = db.current_view()
+        data = _dense(view.table, state.next_id) if db.incremental else _sparse(view.table)
+        new = db.path / "lookup" / "dump.new"
+        with new.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fdatasync(file.fileno())
+        with db.settled(timeout):
+            if db.current_view().generation != view.generation:
+                continue  # compacted meanwhile: these locations mean nothing any more
+            if folder.is_file():  # an older generation's
+                folder.unlink()
+                (db.path / f"{FOLDER}.inc").unlink(missing_ok=True)
+            folder.mkdir(exist_ok=True)
+            new.replace(folder / "data")
+            if db.incremental:
+                replace(folder / ".inc", b"%d" % state.next_id)
+            replace(db.path / "lookup" / "dumped", b"%d" % _written(db, state), sync=False)
+            return folder
+
+
+def _dense(table: Table, next_id: int) -> bytearray:
+    """Return the entries of all ids, column by column: a step of Python an id would take a second a million."""
+    size = table.key_size
+    step = 4 + size
+    entries = table.raw(1, next_id)
+    count = max(0, next_id - 1)
+    numbers = array("I", range(1, next_id))  # four bytes each wherever Python runs
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    ids = numbers.tobytes()
+    data = bytearray(step * count)
+    for at in range(4):
+        data[at::step] = ids[at::4]
+    for at in range(size):
+        data[4 + at :: step] = entries[at::size]
+    return data
+
+
+def _sparse(table: Table) -> bytes:
+    return b"".join(id.to_bytes(4, "little") + pack_location(at, table.key_size) for id, at in table.items())
 
 
 def is_due(db: OurDB) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -20,7 +21,16 @@ DENSE = 16
 """Entries that `get_many` reads along for each that it needs, rather than read one by one."""
 
 BLOCK = 16_384
-"""Entries that `items` reads at once."""
+"""Entries that `blocks` reads at once."""
+
+_six = struct.Struct(">HI")
+
+
+def locations(entries: bytes, key_size: int) -> list[int]:
+    """Return what successive entries hold."""
+    if key_size == 6:
+        return [file << 32 | position for file, position in _six.iter_unpack(entries)]
+    return [unpack_location(entries[at : at + key_size]) for at in range(0, len(entries), key_size)]
 
 
 class Table:
@@ -58,6 +68,18 @@ class Table:
         from_bytes = int.from_bytes  # file << 32 | position is the six bytes as they stand
         return [from_bytes(raw[at : at + size], "big") for at in places]
 
+    def raw(self, first: int, end: int) -> bytes:
+        """Return the entries from one id to before another."""
+        size = self.key_size
+        data = bytearray((end - first) * size)
+        view, done = memoryview(data), 0
+        while done < len(data):
+            read = os.preadv(self._fd, [view[done:]], first * size + done)
+            if not read:
+                break
+            done += read
+        return bytes(data)
+
     def put_many(self, entries: Mapping[int, int]) -> None:
         """Write entries; runs of consecutive ids by one system call each."""
         size = self.key_size
@@ -78,24 +100,25 @@ class Table:
         if chunk:
             self._write(start, chunk)
 
-    def items(self) -> Iterator[tuple[int, int]]:
-        """Yield id and location of every entry in use, in order of ids; holes of the sparse file are passed over."""
-        size = self.key_size
-        end = size * self.length
+    def blocks(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the pieces of the table that are in use: the first id, and the entries; holes are passed over."""
+        step = self.key_size * BLOCK
+        end = self.key_size * self.length
         at = 0
         while at < end:
             try:
-                at = os.lseek(self._fd, at, os.SEEK_DATA)
-                stop = os.lseek(self._fd, at, os.SEEK_HOLE)
+                at = os.lseek(self._fd, at, os.SEEK_DATA) // step * step
             except OSError:  # no more data
                 return
-            first, last = at // size, min(-(-stop // size), self.length, at // size + BLOCK)
-            block = os.pread(self._fd, (last - first) * size, first * size)
-            for id in range(first, last):
-                raw = block[(id - first) * size : (id - first + 1) * size]
-                if any(raw):
-                    yield id, unpack_location(raw)
-            at = last * size
+            yield at // self.key_size, os.pread(self._fd, min(step, end - at), at)
+            at += step
+
+    def items(self) -> Iterator[tuple[int, int]]:
+        """Yield id and location of every entry in use, in order of ids."""
+        for first, block in self.blocks():
+            for id, location in enumerate(locations(block, self.key_size), first):
+                if location:
+                    yield id, location
 
     def straddles(self, id: int) -> bool:
         """Return whether an entry lies on two pages, of which a power cut may have kept one."""
