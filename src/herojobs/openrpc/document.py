@@ -117,7 +117,10 @@ class DocumentedMethod:
         """
         properties: dict[str, Value] = {}
         required: list[str] = []
-        for place, param in enumerate(self._entry.get("params") or ()):
+        params = self._document.resolved(self._entry.get("params") or [])
+        if not isinstance(params, list):
+            raise BrokenDocument(f"params of {self.name} is no list")
+        for place, param in enumerate(params):
             param = self._document.resolved(param)
             if not isinstance(param, dict) or not isinstance(param.get("name"), str):
                 raise BrokenDocument(f"params[{place}] of {self.name} has no name")
