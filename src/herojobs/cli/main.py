@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (jobs, queues, serve, server, doctor, scripts, hooks):
+for group in (jobs, queues, serve, server, doctor, scripts, hooks, sessions):
     for name, command in group.COMMANDS.items():
         app.command(name)(command)
 app.add_typer(databases.app, name="ourdb")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,6 +35,7 @@ def create(
     seconds = None if ttl is None else times.span(ttl, "ttl")
     with _sessions() as sessions:
         session, key = sessions.create(name, circle or (), role, seconds)
+    _note("session.create", session)
     _print_key(session, key, json)
 
 
@@ -76,6 +78,7 @@ def revoke(name: Name, json: Json = False) -> None:
     """End a session: its keys are refused from now on, everywhere."""
     with _sessions() as sessions:
         session = sessions.revoke(name)
+    _note("session.revoke", session)
     if json:
         common.print_json({"revoked": session.id, "name": session.name})
     else:
@@ -91,6 +94,7 @@ def rotate(
     """Give a session a new key and print it; the old one ends, at once or after --grace."""
     with _sessions() as sessions:
         session, key = sessions.rotate(name, times.span(grace, "grace"))
+    _note("session.rotate", session)
     _print_key(session, key, json)
 
 
@@ -121,6 +125,49 @@ def _sessions() -> Iterator[Sessions]:
         yield sessions
     finally:
         sessions.close()
+
+
+def audit(
+    since: Annotated[str | None, typer.Option(help="Since when: ISO date and time, or an age like 2h.")] = None,
+    circle: common.Circle = None,
+    session: Annotated[str | None, typer.Option(help="One session's, by its name or id.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most entries to show.")] = 100,
+    json: Json = False,
+) -> None:
+    """Show what sessions changed over the server, the newest first: who, when, what, and how it went."""
+    from herojobs.sessions import Audit
+
+    moment = 0 if since is None else int(times.moment(since, -1, "since").timestamp() * 1000)
+    log = Audit(options.settings())
+    try:
+        entries = list(islice(log.read(since_ms=moment, circle=circle, session=session), limit))
+    finally:
+        log.close()
+    if json:
+        common.print_json([{f: getattr(entry, f) for f in entry.__struct_fields__} for entry in entries])
+        return
+    made = common.table("when", "session", "what", "about", "jobs", "outcome")
+    for entry in entries:
+        made.add_row(
+            common.when(entry.at),
+            entry.name,
+            entry.method,
+            entry.ref or entry.circle,
+            f"{entry.count:,}",
+            entry.outcome,
+        )
+    common.console().print(made if entries else "no entries")
+
+
+COMMANDS: dict[str, Any] = {"audit": audit}
+
+
+def _note(method: str, session: Session) -> None:
+    from herojobs.sessions import Audit
+
+    log = Audit(options.settings())
+    log.note(None, method, ref=session.id)
+    log.close()
 
 
 def _fields(session: Session) -> dict[str, Any]:

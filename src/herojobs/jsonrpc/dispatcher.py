@@ -36,7 +36,8 @@ class Dispatcher(Generic[C]):
             `Instead` to answer itself, and may change the arguments. The one place that decides access.
         translate: makes an `RpcError` of what a method raised, None if it knows nothing of it: then the caller hears
             of an internal error, with a number under which the log has the traceback.
-        noted: called after each call with the method, the context, the arguments and the error, None if it went well.
+        noted: called after each call with the method, the context, the arguments, the result and the error, None if it
+            went well.
         max_batch: most entries of a batch.
     """
 
@@ -46,7 +47,7 @@ class Dispatcher(Generic[C]):
         *,
         check: Callable[[Method, C, dict[str, Any]], None] = lambda method, context, arguments: None,
         translate: Callable[[Exception], RpcError | None] = lambda error: None,
-        noted: Callable[[Method, C, dict[str, Any], RpcError | None], None] | None = None,
+        noted: Callable[[Method, C, dict[str, Any], Any, RpcError | None], None] | None = None,
         max_batch: int = MAX_BATCH,
     ) -> None:
         self.methods = methods
@@ -97,6 +98,7 @@ class Dispatcher(Generic[C]):
         method = self.methods.find(request.method)
         arguments = method.bind(request.params)
         error: RpcError | None = None
+        result: Any = None
         try:
             self._check(method, context, arguments)
             result = method.function(context, **arguments) if method.takes_context else method.function(**arguments)
@@ -113,7 +115,7 @@ class Dispatcher(Generic[C]):
             raise error from None
         finally:
             if self._noted is not None:
-                self._noted(method, context, arguments, error)
+                self._noted(method, context, arguments, result, error)
 
 
 async def _awaited(result: Awaitable[Any]) -> Any:

@@ -16,7 +16,7 @@ from herojobs.server.errors import RETRY_AFTER
 from herojobs.server.feed import Feed
 from herojobs.server.leases import Leases
 from herojobs.server.submissions import Submissions
-from herojobs.sessions import Session, Sessions
+from herojobs.sessions import Audit, Session, Sessions
 from herojobs.settings import Settings
 from herojobs.store import JobIndex, JobStore
 
@@ -48,6 +48,8 @@ class Backend:
             self._stack.callback(self.index.close)
             self.sessions = Sessions(self.settings)
             self._stack.callback(self.sessions.close)
+            self.audit = Audit(self.settings)
+            self._stack.callback(self.audit.close)
             self.core = Core(self.settings, self.redis, self.store, self.index, self.sessions)
             self.submissions = Submissions(self.core, self.settings.max_params)
             self.feed = await self._stack.enter_async_context(Feed(self.redis))

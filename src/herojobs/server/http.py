@@ -23,7 +23,7 @@ from herojobs.jsonrpc import Dispatcher, encode_error
 from herojobs.jsonrpc.codes import Code
 from herojobs.jsonrpc.dispatcher import Instead
 from herojobs.names import Ref
-from herojobs.server import access, document, health
+from herojobs.server import access, document, health, noting
 from herojobs.server.backend import Backend
 from herojobs.server.caller import Caller
 from herojobs.server.connections import Gate, url_of
@@ -42,7 +42,7 @@ def make_app(backend: Backend, *, behind_proxy: bool = False) -> Starlette:
         backend: what it works on, open.
         behind_proxy: whether who calls is told by a proxy's headers: then nobody counts as local.
     """
-    dispatcher: Dispatcher[Caller] = Dispatcher(METHODS, check=access.check, translate=translate)
+    dispatcher: Dispatcher[Caller] = Dispatcher(METHODS, check=access.check, translate=translate, noted=noting.note)
     gate = Gate(backend, behind_proxy=behind_proxy)
     metrics = Metrics(backend)
     sockets = WebSockets(dispatcher, gate)

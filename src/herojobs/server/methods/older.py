@@ -62,6 +62,7 @@ async def set_job(caller: Caller, job: Job) -> Job:
         raise InvalidJob("time_scheduled", new.time_scheduled, "time and priority of a queued job can't change")
     for name in CHANGEABLE:
         setattr(stored, name, getattr(new, name))
+    stored.session_key = caller.key  # whoever says what runs answers for it
     if caller.backend.store.put_many(queue, [Put(job.job_id, jobs.encode(stored), position)])[0] is None:
         raise JobConflict(f"{stored.ref} was started or changed in this moment")
     await Original(caller.backend.redis).store(stored)  # for who reads Redis; WatchDogs take it from OurDB

@@ -38,7 +38,7 @@ async def claim(
     return await caller.backend.leases.claim(wanted, n, lease, wait)
 
 
-@method("worker.extend", Role.OPERATOR, errors=(Code.UNAVAILABLE,), changes=True,
+@method("worker.extend", Role.OPERATOR, errors=(Code.UNAVAILABLE,),
         example=Example({"leases": [_GONE], "lease": 15.0}, {"extended": [], "lost": ["demo/default/4"],
                                                              "cancelled": []}))  # fmt: skip
 async def extend(
