@@ -22,10 +22,12 @@ class Running:
     Attributes:
         url: where it listens.
         process: its process.
+        login_link: the link that it printed at its start, empty if none.
     """
 
     def __init__(self, url: str, process: subprocess.Popen[str], home: Path, socket: Path) -> None:
         self.url = url
+        self.login_link = ""
         self.process = process
         self.home = home
         self.socket = socket
@@ -68,16 +70,19 @@ def serving(home: Path, redis_url: str, *arguments: str, watchdog: bool = False,
     command += ["--workers", "1", "--actors", "support.actors"] if watchdog else ["--no-watchdog"]
     environ = environment(home, redis_url) | {"HEROJOBS_STOP_TIMEOUT": "1"} | env
     with (home / "serve.log").open("wb") as log, start(command, environ, log) as process:
-        url = ""
+        url = link = ""
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("listening at http"):
                 url = line.split()[-1]
+            if "/login?token=" in line:
+                link = line.split()[-1]
             if line == "ready\n":
                 break
         else:
             raise AssertionError((home / "serve.log").read_text())
         running = Running(url, process, home, socket)
+        running.login_link = link
         with running.client:
             yield running
 

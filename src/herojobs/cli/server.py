@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from herojobs.cli.common import USAGE, fail, options
+from herojobs.settings import Settings
 
 
 def serve(
@@ -48,9 +49,22 @@ def serve(
     def ready(addresses: list[str]) -> None:
         for address in addresses:
             print(f"listening at {address}")
+        if link := _first_link(settings, addresses[0]):
+            print(f"log in, once, with a browser: {link}")
         print("ready", flush=True)
 
     server.run(ready)
+
+
+def _first_link(settings: Settings, address: str) -> str:
+    """Return a link for the operator's browser at a home's first start, else nothing."""
+    from herojobs.sessions import Sessions, make_login_link
+
+    sessions = Sessions(settings)
+    try:
+        return "" if sessions.exist else make_login_link(sessions, address)
+    finally:
+        sessions.close()
 
 
 COMMANDS: dict[str, Any] = {"serve": serve}

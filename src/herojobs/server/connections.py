@@ -13,6 +13,7 @@ from herojobs.jsonrpc.codes import Code
 from herojobs.server.backend import Backend
 from herojobs.server.caller import Caller, Stream
 from herojobs.server.limits import Limiter
+from herojobs.server.login import key_of
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -35,7 +36,10 @@ class Gate:
         """Return why a request is refused whoever sends it, None if it isn't."""
         host = headers.get("host", "")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host and not self._behind_proxy:
+        ours = (host, headers.get("x-forwarded-host", "")) if self._behind_proxy else (host,)
+        # A proxy may hide our name; then only what browsers add by themselves is dangerous: cookies.
+        checked = not self._behind_proxy or "cookie" in headers
+        if origin is not None and checked and urlsplit(origin).netloc not in ours:
             return RpcError(Code.FORBIDDEN, f"Forbidden: pages of {origin[:80]} may not call this server")
         if "authorization" not in headers and self._is_local(scope) and host and _name_of(host) not in LOCAL_NAMES:
             hint = "call 127.0.0.1 or localhost, or send a session key"
@@ -44,10 +48,9 @@ class Gate:
 
     def caller(self, scope: Scope, headers: Headers, stream: Stream | None = None) -> Caller:
         """Return who calls: by its session key, or as somebody of this machine."""
-        scheme, _, key = headers.get("authorization", "").partition(" ")
         return Caller(
             self.backend,
-            key=key.strip() if scheme.lower() == "bearer" else "",
+            key=key_of(headers),
             local=self._is_local(scope),
             stream=stream,
             url=url_of(scope, headers),

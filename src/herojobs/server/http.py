@@ -28,6 +28,7 @@ from herojobs.server.backend import Backend
 from herojobs.server.caller import Caller
 from herojobs.server.connections import Gate, url_of
 from herojobs.server.errors import translate
+from herojobs.server.login import Login
 from herojobs.server.methods import METHODS
 from herojobs.server.metrics import Metrics
 from herojobs.server.websocket import WebSockets
@@ -47,6 +48,7 @@ def make_app(backend: Backend, *, behind_proxy: bool = False) -> Starlette:
     metrics = Metrics(backend)
     sockets = WebSockets(dispatcher, gate)
     pages = _Pages(backend, gate, metrics)
+    login = Login(backend)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -57,6 +59,8 @@ def make_app(backend: Backend, *, behind_proxy: bool = False) -> Starlette:
         routes=[
             Route("/rpc", _Rpc(dispatcher, gate)),
             WebSocketRoute("/rpc", sockets),
+            Route("/login", login.login),
+            Route("/logout", login.logout, methods=["POST"]),
             Route("/openrpc.json", pages.document),
             Route("/jobs/{circle}/{topic}/{id}/log", pages.log),
             Route("/healthz", pages.healthz),

@@ -35,8 +35,10 @@ def note(method: Method, caller: Caller, arguments: dict[str, Any], result: Any,
 
 def _concerned(arguments: dict[str, Any], result: Any) -> Iterator[tuple[str, str]]:
     """Yield circle and reference of each job that a call concerned."""
-    if isinstance(ref := arguments.get("ref"), Ref):
-        yield ref.queue.circle, str(ref)
+    if (ref := arguments.get("ref")) is not None:  # text, if the call was refused before it was looked at
+        with contextlib.suppress(HeroJobsError):
+            parsed = ref if isinstance(ref, Ref) else Ref.parse(ref)
+            yield parsed.queue.circle, str(parsed)
         return
     jobs = [result] if isinstance(result, Job) else result if isinstance(result, list) else []
     for job in jobs:

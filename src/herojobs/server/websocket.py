@@ -123,6 +123,7 @@ class _Connection:
         self._due.set()
 
     def _allowed(self, queue: Queue) -> bool:
+        self._caller.refresh()  # it may have been revoked since
         return self._caller.may_see(queue.circle)
 
     # the connection

@@ -77,6 +77,11 @@ class Sessions:
         sessions = dict(zip(wanted, map(_holding, found), strict=True))
         return {key: sessions.get(key) for key in given}
 
+    @property
+    def exist(self) -> bool:
+        """Whether this home has ever had a session or a login link."""
+        return self._book.is_there()
+
     def any(self) -> bool:
         """Return whether keys are asked for: any session was ever made, or the setting `require_session` is on.
 
