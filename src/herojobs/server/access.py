@@ -46,8 +46,6 @@ def check(method: Method, caller: Caller, arguments: dict[str, Any]) -> None:
     """
     if method.role is None:
         return
-    if caller.stream is not None:
-        caller.refresh()  # its key may have been revoked while the connection stood
     session = caller.session
     if session is None:
         raise RpcError(

@@ -123,7 +123,6 @@ class _Connection:
         self._due.set()
 
     def _allowed(self, queue: Queue) -> bool:
-        self._caller.refresh()  # it may have been revoked since
         return self._caller.may_see(queue.circle)
 
     # the connection
@@ -190,7 +189,7 @@ class _Connection:
                     await self._send(encode_request("event.missed", {"count": missed}))
                 if self._events:
                     number, queue, event = self._events.popleft()
-                    if number in self._wishes:
+                    if number in self._wishes and self._allowed(queue):
                         await self._send(_notification(number, queue, event))
 
     async def _stop(self) -> None:
