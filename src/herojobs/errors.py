@@ -9,6 +9,7 @@
     ├── InvalidReference           not of the form circle/topic/id
     ├── JobNotFound                no job has this reference
     ├── JobConflict                the job's state doesn't allow what was asked
+    │   └── JobExists              another job has its key
     ├── ScheduleNotFound           no schedule has this name
     ├── ScheduleConflict           the name is taken, or several circles have it
     ├── WaitTimeout                the job isn't over yet (also a TimeoutError)
@@ -111,6 +112,18 @@ class ScheduleNotFound(HeroJobsError):
 
 class ScheduleConflict(HeroJobsError):
     """A schedule of this name exists already, or in several circles."""
+
+
+class JobExists(JobConflict):
+    """Another job has the key of one that was to be submitted or retried.
+
+    Attributes:
+        ref: that job's reference.
+    """
+
+    def __init__(self, ref: object) -> None:
+        self.ref = str(ref)
+        super().__init__(f"{ref} has this key already")
 
 
 class WaitTimeout(HeroJobsError, TimeoutError):

@@ -25,6 +25,9 @@ MAX_PRIORITY = 9
 MAX_ATTEMPTS = 100
 DEFAULT_MAX_ATTEMPTS = 3
 MAX_RETRIES = 1000
+MAX_KEY = 200
+MAX_UNIQUE = 366 * 24 * 3600
+UNIQUE_UNTIL = ("", "finished", "started")
 MAX_RETRY_DELAY = 7 * 24 * 3600
 DEFAULT_MAX_PARAMS = 4 * 1024 * 1024
 
@@ -63,6 +66,7 @@ class Reason(StrEnum):
     OOM = "oom"  # its worker passed its memory limit, or the kernel ended it for want of memory
     LOST = "lost"  # the WatchDogs that ran it vanished, `max_attempts` times
     REMOVED = "removed"  # taken out of its queue by `empty`
+    EXPIRED = "expired"  # it hadn't started by its `expires_at`
     RETRYING = "retrying"  # not over: it failed, and waits for its next try
 
 
@@ -146,6 +150,10 @@ class Job(msgspec.Struct, omit_defaults=True):
         retry_on: what is retried: reasons (`failed`, `timeout`, `killed`, `oom`, `lost`) and texts that occur in the
             error, with `*` for anything; None = by the setting `retry`, normally failed and timeout.
         retried: how often it was tried again so far.
+        idempotency_key: a further submission to its queue with this key gives this job, for a while.
+        unique_key: likewise, as long as `unique_until` says.
+        unique_until: `finished`, `started`, or seconds since its submission; empty = finished.
+        expires_at: unix seconds; if it hasn't started by then it ends, with reason expired. 0 = never.
     """
 
     job_id: int = msgspec.field(default_factory=int, name="jobid")
@@ -183,6 +191,10 @@ class Job(msgspec.Struct, omit_defaults=True):
     retry_delay: float | None = None
     retry_on: list[str] | None = None
     retried: int = 0
+    idempotency_key: str = ""
+    unique_key: str = ""
+    unique_until: str | int = ""
+    expires_at: int = 0
 
     @property
     def queue(self) -> Queue:
@@ -238,6 +250,7 @@ _REASON_WORDS: dict[str, str] = {
     Reason.OOM: "out of memory",
     Reason.LOST: "lost by its WatchDogs",
     Reason.REMOVED: "removed from the queue",
+    Reason.EXPIRED: "expired",
 }
 
 JSON_NAMES = {field.name: field.encode_name for field in msgspec.structs.fields(Job)}
@@ -339,10 +352,14 @@ def validate(job: Job, *, max_params: int = DEFAULT_MAX_PARAMS) -> Queue:
         raise InvalidJob("time_scheduled", job.time_scheduled, "negative", "unix seconds")
     if job.retries is not None or job.retry_delay is not None or job.retry_on is not None:
         _check_retries(job)
+    if job.idempotency_key or job.unique_key or job.unique_until:
+        _check_keys(job)
+    if job.expires_at:
+        _check_expiry(job)
     return queue
 
 
-NEVER_RETRIED = frozenset({Reason.DONE, Reason.CANCELLED, Reason.REMOVED, Reason.RETRYING})
+NEVER_RETRIED = frozenset({Reason.DONE, Reason.CANCELLED, Reason.REMOVED, Reason.EXPIRED, Reason.RETRYING})
 
 
 def _check_retries(job: Job) -> None:
@@ -355,6 +372,25 @@ def _check_retries(job: Job) -> None:
             raise InvalidJob("retry_on", each, "it meets every error", "failed, or a text that occurs in the error")
         if each in NEVER_RETRIED:
             raise InvalidJob("retry_on", each, "such jobs aren't retried", "failed, timeout, killed, oom or lost")
+
+
+def _check_keys(job: Job) -> None:
+    for name in ("idempotency_key", "unique_key"):
+        if len(getattr(job, name)) > MAX_KEY:
+            raise InvalidJob(name, getattr(job, name), "too long", f"at most {MAX_KEY} characters")
+    until = job.unique_until
+    if until and not job.unique_key:
+        raise InvalidJob("unique_until", until, "there is no unique_key")
+    fits = 0 < until <= MAX_UNIQUE if isinstance(until, int) else until in UNIQUE_UNTIL
+    if not fits:
+        raise InvalidJob("unique_until", until, "no such time", f"finished, started, or seconds up to {MAX_UNIQUE}")
+
+
+def _check_expiry(job: Job) -> None:
+    if job.expires_at <= now_ms() // 1000:
+        raise InvalidJob("expires_at", job.expires_at, "it is past", "unix seconds in the future, or 0 for never")
+    if job.expires_at <= job.time_scheduled:
+        raise InvalidJob("expires_at", job.expires_at, f"it may not start before {job.time_scheduled}", "a later time")
 
 
 def _check_types(job: Job) -> None:

@@ -7,6 +7,7 @@ of the worker. `apply` is the one place where an ending turns into a job's field
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -74,7 +75,14 @@ class Lost:
     attempts: int
 
 
-Outcome = Done | Failed | Refused | TimedOut | Cancelled | Killed | OutOfMemory | Lost
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """It hadn't started by the time, in unix seconds, that it was given for that."""
+
+    at: int
+
+
+Outcome = Done | Failed | Refused | TimedOut | Cancelled | Killed | OutOfMemory | Lost | Expired
 
 
 def apply(job: Job, outcome: Outcome, now_ms: int) -> None:
@@ -109,6 +117,9 @@ def apply(job: Job, outcome: Outcome, now_ms: int) -> None:
             job.error = f"its worker {died} in each of {attempts} attempts"
         case OutOfMemory(detail):
             job.reason, job.error = Reason.OOM.value, "out of memory" + (f": {detail}" if detail else "")
+        case Expired(at):
+            when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            job.reason, job.error = Reason.EXPIRED.value, f"expired: it hadn't started by {when}"
         case Lost(attempts):
             job.reason, job.error = (
                 Reason.LOST.value,

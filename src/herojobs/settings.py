@@ -162,6 +162,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     retry_max_delay: Annotated[float, Meta(ge=0, le=2_592_000)] = 3600.0
     """Longest pause between two tries of a failing job, in seconds; up to a quarter is added by chance."""
 
+    idempotency_ttl: Annotated[int, Meta(ge=1, le=31_536_000)] = 24 * 3600
+    """Seconds after its submission that a job is found again by its `idempotency_key`."""
+
     max_params: Annotated[int, Meta(ge=1, le=8_388_608)] = DEFAULT_MAX_PARAMS
     """Longest params of a job, in bytes. Longer ones are refused at submission."""
 

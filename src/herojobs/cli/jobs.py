@@ -15,7 +15,7 @@ import typer
 from herojobs.cli import common, times
 from herojobs.cli.common import Circle, Json, Reference, Topic, options
 from herojobs.errors import HeroJobsError, InvalidJob, JobConflict, did_you_mean
-from herojobs.job import Job, Reason, known_kinds
+from herojobs.job import Job, Reason, known_kinds, now_ms
 
 if TYPE_CHECKING:
     from rich.text import Text as RichText
@@ -56,6 +56,16 @@ RetryOn = Annotated[
         "anything; may be given more than once. Likewise, failed and timeout."
     ),
 ]
+IdempotencyKey = Annotated[
+    str, typer.Option("--idempotency-key", help="If a job with this key was submitted lately, print that one.")
+]
+UniqueKey = Annotated[str, typer.Option("--unique", help="If a job with this key is there, print that one.")]
+UniqueUntil = Annotated[
+    str, typer.Option(help="How long it is there: finished (default), started, or a time like 90s, 10m, 2h, 1d.")
+]
+Expires = Annotated[
+    str | None, typer.Option(help="When it ends unless it has started: ISO date and time, or a delay like 90s, 10m.")
+]
 Keep = Annotated[bool, typer.Option("--log", help="Keep its output.")]
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="A label; may be given more than once.")]
 At = Annotated[str | None, typer.Option(help="When it may start: ISO date and time, or a delay like 90s, 10m, 2h, 1d.")]
@@ -69,16 +79,21 @@ def submit(
     topic: TopicOr = "default",
     timeout: Timeout = 0,
     at: At = None,
+    expires: Expires = None,
     priority: Priority = 0,
     max_attempts: MaxAttempts = None,
     retries: Retries = None,
     retry_delay: RetryDelay = None,
     retry_on: RetryOn = None,
+    idempotency_key: IdempotencyKey = "",
+    unique_key: UniqueKey = "",
+    unique_until: UniqueUntil = "",
     log: Keep = False,
     tag: Tags = None,
     json: Json = False,
 ) -> None:
     """Submit a job and print its reference."""
+    began = now_ms()
     with options.client() as hero:
         job = hero.submit(
             content(file, text),
@@ -93,8 +108,14 @@ def submit(
             retry_delay=retry_delay,
             retry_on=retry_on,
             log=log,
+            idempotency_key=idempotency_key,
+            unique_key=unique_key,
+            unique_until=_unique_until(unique_until),
+            expires_at=None if expires is None else times.moment(expires, 1, "expires"),
             tags=tag or (),
         )
+    if (idempotency_key or unique_key) and job.created_ms < began:
+        print(f"{job.ref} has this key already", file=sys.stderr)
     if json:
         common.print_json(job)
     else:
@@ -380,6 +401,11 @@ COMMANDS: dict[str, Any] = {
 def _kind(kind: str | None, file: str | None) -> str:
     """Return the kind of job that was asked for, or that the file's ending tells."""
     return kind or KINDS.get(Path(file or "").suffix.lower(), "heroscript")
+
+
+def _unique_until(text: str) -> str | int:
+    """Return how long a job is the only one: a word as it stands, a span like 90s as seconds."""
+    return times.span(text, "unique_until") if text[:1].isdigit() else text
 
 
 def content(file: str | None, text: str | None = None) -> str:

@@ -9,17 +9,26 @@ from typing import Any
 
 from herojobs import job as jobs
 from herojobs.client.given import AnyRef, as_job, as_ref, redis_key
-from herojobs.errors import InvalidJob, JobConflict, JobNotFound, RedisUnavailable, SubmissionUnconfirmed, did_you_mean
+from herojobs.errors import (
+    InvalidJob,
+    JobConflict,
+    JobExists,
+    JobNotFound,
+    RedisUnavailable,
+    SubmissionUnconfirmed,
+    did_you_mean,
+)
 from herojobs.job import Job, JobStatus, Reason, now_ms
 from herojobs.live import admin
 from herojobs.live.transport import Redis
 from herojobs.names import Queue, Ref
-from herojobs.store import JobIndex, JobStore, Put
+from herojobs.store import JobIndex, JobStore, Position, Put
+from herojobs.store.keys import KeyedJobs
 
 AT_ONCE = 500
 """Jobs that one look at the index and one Redis call take."""
-ON_PURPOSE = frozenset({Reason.CANCELLED, Reason.REMOVED})
-"""Reasons of jobs that somebody ended: `retry_many` leaves them alone unless it is asked for them."""
+LEFT_ALONE = frozenset({Reason.CANCELLED, Reason.REMOVED, Reason.EXPIRED})
+"""Reasons of jobs that shouldn't run any more: `retry_many` takes them only if it is asked for them."""
 
 SubmitMany = Callable[[Iterable[Job], str], Awaitable[list[Job]]]
 
@@ -27,9 +36,12 @@ SubmitMany = Callable[[Iterable[Job], str], Awaitable[list[Job]]]
 class Again:
     """What a client does to run jobs once more; a part of `herojobs.client.core.Core`."""
 
-    def __init__(self, redis: Redis, store: JobStore, index: JobIndex, submit_many: SubmitMany) -> None:
+    def __init__(
+        self, redis: Redis, store: JobStore, keyed: KeyedJobs, index: JobIndex, submit_many: SubmitMany
+    ) -> None:
         self._redis = redis
         self._store = store
+        self._keyed = keyed
         self._index = index
         self._submit_many = submit_many
 
@@ -76,7 +88,7 @@ class Again:
             )
             wanted: dict[Queue, list[int]] = {}
             for job in reversed(found.jobs):  # the oldest of them first, as they were submitted
-                if job.status == JobStatus.ERROR and (reason is not None or job.reason not in ON_PURPOSE):
+                if job.status == JobStatus.ERROR and (reason is not None or job.reason not in LEFT_ALONE):
                     wanted.setdefault(job.queue, []).append(job.job_id)
             for queue, numbers in wanted.items():
                 queued += await self._retry_some(queue, numbers)
@@ -91,21 +103,27 @@ class Again:
         for name in changes:
             if name not in COPIED:
                 raise InvalidJob(name, changes[name], "can't be set", did_you_mean(name, COPIED))
-        copied = {name: getattr(job, name) for name in COPIED}
+        copied = {name: getattr(job, name) for name in COPIED if name not in ONE_JOBS_OWN}
         return (await self._submit_many([as_job(copied | dict(changes))], session_key))[0]
 
     async def _retry_some(self, queue: Queue, numbers: list[int]) -> list[Ref]:
-        entries = []
+        entries: list[tuple[Job, Put]] = []
+        queued: list[Ref] = []
         for number in numbers:
             with suppress(JobNotFound):  # deleted since the index saw it
                 job, position = self._store.tip(queue, number)
                 if job.status == JobStatus.ERROR:
-                    entries.append((job, Put(number, _renewed(job), position)))
-        return await self._queue_again(queue, entries)
+                    entry = (job, Put(number, _renewed(job), position))
+                    if job.unique_key:  # one at a time: another job may have its key by now
+                        with suppress(JobExists):
+                            queued += await self._queue_again(queue, [entry])
+                    else:
+                        entries.append(entry)
+        return queued + await self._queue_again(queue, entries)
 
     async def _queue_again(self, queue: Queue, entries: list[tuple[Job, Put]]) -> list[Ref]:
         """Store jobs as new and queue them; return those that nobody else has changed since they were read."""
-        positions = self._store.put_many(queue, [put for _, put in entries])
+        positions = self._put(queue, entries)
         accepted = [entry for entry, position in zip(entries, positions, strict=True) if position is not None]
         refs = [Ref(queue, put.id) for _, put in accepted]
         try:
@@ -116,12 +134,22 @@ class Again:
             raise SubmissionUnconfirmed([str(ref) for ref in refs], e) from e
         return refs
 
+    def _put(self, queue: Queue, entries: list[tuple[Job, Put]]) -> list[Position | None]:
+        puts = [put for _, put in entries]
+        if not any(job.unique_key for job, _ in entries):
+            return self._store.put_many(queue, puts)
+        with self._store.writing(queue):
+            for job, _ in entries:
+                self._keyed.take(queue, job)
+            return self._store.put_many(queue, puts)
+
 
 COPIED = (
     "session_key", "circle_id", "topic", "params", "params_type", "timeout", "log", "max_attempts", "priority", "tags",
-    "retries", "retry_delay", "retry_on",
+    "retries", "retry_delay", "retry_on", "expires_at", "idempotency_key", "unique_key", "unique_until",
 )  # fmt: skip
-"""Fields that a duplicate takes over, and that can be changed in it."""
+"""Fields that can be changed in a duplicate; it takes them over, but for the following."""
+ONE_JOBS_OWN = frozenset({"expires_at", "idempotency_key", "unique_key", "unique_until"})
 
 
 def _renewed(job: Job) -> bytes:
@@ -130,5 +158,6 @@ def _renewed(job: Job) -> bytes:
     job.error_detail, job.usage = {}, {}
     job.cancelled_while = ""
     job.attempts = job.signal = job.time_start = job.time_end = job.started_ms = job.ended_ms = job.retried = 0
+    job.expires_at = 0  # whoever asks for it now wants it
     job.time_scheduled = now_ms() // 1000
     return jobs.encode(job)

@@ -61,6 +61,11 @@ class AsyncHeroJobs:
         retries: int | None = None,
         retry_delay: float | None = None,
         retry_on: Iterable[str] | None = None,
+        idempotency_key: str = "",
+        unique_key: str = "",
+        unique_until: str | int = "",
+        expires_at: int | datetime | None = None,
+        if_exists: str = "return",
     ) -> Job:
         """Store a job and queue it; see `HeroJobs.submit`."""
         job = new_job(
@@ -78,12 +83,16 @@ class AsyncHeroJobs:
             retries,
             retry_delay,
             retry_on,
+            idempotency_key,
+            unique_key,
+            unique_until,
+            expires_at,
         )
-        return (await self.submit_many([job]))[0]
+        return (await self.submit_many([job], if_exists=if_exists))[0]
 
-    async def submit_many(self, jobs: Iterable[Job | Mapping[str, Any]]) -> list[Job]:
+    async def submit_many(self, jobs: Iterable[Job | Mapping[str, Any]], *, if_exists: str = "return") -> list[Job]:
         """Store and queue many jobs, in batches; see `HeroJobs.submit_many`."""
-        return await (await self._core()).submit_many(jobs, self._session_key)
+        return await (await self._core()).submit_many(jobs, self._session_key, if_exists)
 
     async def get(self, ref: AnyRef) -> Job:
         """Return a job as it is now; see `HeroJobs.get`."""

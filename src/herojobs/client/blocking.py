@@ -71,6 +71,11 @@ class HeroJobs:
         retries: int | None = None,
         retry_delay: float | None = None,
         retry_on: Iterable[str] | None = None,
+        idempotency_key: str = "",
+        unique_key: str = "",
+        unique_until: str | int = "",
+        expires_at: int | datetime | None = None,
+        if_exists: str = "return",
     ) -> Job:
         """Store a job and queue it.
 
@@ -92,11 +97,18 @@ class HeroJobs:
             retry_delay: seconds before the first retry, doubled for each further one; None = likewise, normally 10.
             retry_on: what is retried: reasons (`failed`, `timeout`, `killed`, `oom`, `lost`) and texts that occur in
                 the error, with `*` for anything; None = likewise, normally failed and timeout.
+            idempotency_key: if a job with this key was submitted to this queue lately (setting `idempotency_ttl`), that
+                job is what you get, and nothing is submitted: to repeat a submission whose answer was lost.
+            unique_key: likewise while a job with this key is there, as long as `unique_until` says.
+            unique_until: `finished` (the default): until that job is over; `started`; or seconds since its submission.
+            expires_at: if it hasn't started by then it ends, with reason `expired`: unix seconds or a datetime.
+            if_exists: what happens if its key is taken: `return` the job that has it, or `raise`.
 
         Returns:
-            the job, with its id.
+            the job, with its id; another job, as it is now, if that has its key.
 
         Raises:
+            JobExists: another job has its key, and `if_exists` is `raise`; nothing was written.
             InvalidJob: a field is wrong (`InvalidName`, `UnknownKind`, `ParamsTooLarge` ...); nothing was written.
             RedisUnavailable: Redis can't be reached; nothing was written.
             SubmissionUnconfirmed: the job is stored, but Redis didn't confirm it; it will run.
@@ -117,14 +129,19 @@ class HeroJobs:
             retries,
             retry_delay,
             retry_on,
+            idempotency_key,
+            unique_key,
+            unique_until,
+            expires_at,
         )
-        return self.submit_many([job])[0]
+        return self.submit_many([job], if_exists=if_exists)[0]
 
-    def submit_many(self, jobs: Iterable[Job | Mapping[str, Any]]) -> list[Job]:
+    def submit_many(self, jobs: Iterable[Job | Mapping[str, Any]], *, if_exists: str = "return") -> list[Job]:
         """Store and queue many jobs, in batches.
 
         Args:
             jobs: new `Job` objects, or their fields by their Python names.
+            if_exists: see `submit`; `raise` refuses all of them if one exists.
 
         Returns:
             the jobs, with their ids, in order.
@@ -132,7 +149,7 @@ class HeroJobs:
         Raises:
             as `submit`; a wrong job refuses all of them, with nothing written.
         """
-        return run_sync(self._core.submit_many(jobs, self._session_key))
+        return run_sync(self._core.submit_many(jobs, self._session_key, if_exists))
 
     def get(self, ref: AnyRef) -> Job:
         """Return a job as it is now.
@@ -230,8 +247,8 @@ class HeroJobs:
         Args:
             circle_id: their circle.
             topic: their topic.
-            reason: why they ended, see `herojobs.job.Reason`. Jobs that somebody ended (`cancelled`, `removed`) are
-                queued again only if this asks for them.
+            reason: why they ended, see `herojobs.job.Reason`. Jobs that somebody ended (`cancelled`, `removed`) or
+                that expired are queued again only if this asks for them.
             kind: their params_type.
             tag: one of their tags.
             since: submitted at or after this.

@@ -25,22 +25,25 @@ from herojobs.errors import (
     SubmissionUnconfirmed,
     Unauthorized,
     WaitTimeout,
+    did_you_mean,
 )
 from herojobs.job import Job, JobStatus, Reason, now_ms, validate
 from herojobs.live import admin
 from herojobs.live.admin import Progress
 from herojobs.live.call import Call
-from herojobs.live.calls import Submitted, submit
+from herojobs.live.calls import expire_at, submit
 from herojobs.live.redis import Redis
 from herojobs.names import Queue, Ref
 from herojobs.ourdb import OurDBError
 from herojobs.sessions import Role, Sessions
 from herojobs.settings import Settings
 from herojobs.store import Found, JobIndex, JobStore, Put
+from herojobs.store.keys import KeyedJobs, has_keys
 from herojobs.store.rules import RuleFile
 
 JOBS_A_CALL = 500
 """Jobs that one Redis call submits; more would hold up other clients."""
+IF_EXISTS = ("return", "raise")
 RECHECK = 1.0
 """Seconds after which `wait` looks at the job itself, should an event have been lost with a connection."""
 
@@ -76,15 +79,20 @@ class Core:
         self._store = store
         self._index = index
         self._sessions = sessions
-        self.again = Again(redis, store, index, self.submit_many)
+        self._keyed = KeyedJobs(settings, store)
+        self.again = Again(redis, store, self._keyed, index, self.submit_many)
         """What runs jobs once more."""
         self.rules = RuleBook(RuleFile(settings.home), redis)
         """What is paused."""
 
     # in
 
-    async def submit_many(self, given: Iterable[Job | Mapping[str, Any]], session_key: str = "") -> list[Job]:
+    async def submit_many(
+        self, given: Iterable[Job | Mapping[str, Any]], session_key: str = "", if_exists: str = "return"
+    ) -> list[Job]:
         """Validate all jobs, store them, queue them; see `HeroJobs.submit_many`."""
+        if if_exists not in IF_EXISTS:
+            raise InvalidJob("if_exists", if_exists, "no such way", did_you_mean(if_exists, IF_EXISTS))
         new = [as_job(each) for each in given]
         if len({id(job) for job in new}) < len(new):
             raise InvalidJob("jobs", f"{len(new)} jobs", "the same Job object is in it twice", "an object for each job")
@@ -99,8 +107,9 @@ class Core:
         if self._settings.require_session:
             await self._check_keys(by_queue)
         await self._redis.connect()  # while nothing is written yet
-        pending: list[tuple[Queue, list[Job], Call[Submitted]]] = []
-        for queue, group, written in self._stored(by_queue):
+        pending: list[tuple[Queue, list[Job], Call[Any]]] = []
+        instead: dict[int, Job] = {}
+        for queue, group, written in self._stored(by_queue, if_exists == "raise", instead):
             for start in range(0, len(group), JOBS_A_CALL):
                 part = group[start : start + JOBS_A_CALL]
                 entries = [
@@ -108,14 +117,20 @@ class Core:
                     for job, data in zip(part, written[start : start + JOBS_A_CALL], strict=True)
                 ]
                 pending.append((queue, part, submit(queue, entries)))
+                if expiring := [(job.job_id, job.expires_at * 1000) for job in part if job.expires_at]:
+                    pending.append((queue, [], expire_at(queue, expiring)))
+        for job in instead.values():
+            if job.status == JobStatus.NEW and not job.time_start:  # perhaps its client died before it queued it
+                entry = (job.job_id, jobs.encode(job), job.time_scheduled * 1000, job.priority)
+                pending.append((job.queue, [], submit(job.queue, [entry])))
         try:
             answers = await self._redis.run_many([call for _, _, call in pending])
         except RedisUnavailable as e:
             raise SubmissionUnconfirmed([str(job.ref) for job in new], e) from e
         for (queue, part, _), answer in zip(pending, answers, strict=True):
-            if answer.existing:
+            if part and answer.existing:
                 await self._rename(queue, part, {existing.id for existing in answer.existing})
-        return new
+        return [instead.get(id(job), job) for job in new] if instead else new
 
     async def _check_keys(self, by_queue: Mapping[Queue, list[Job]]) -> None:
         """Raise `AccessDenied` unless every job has a key that allows it; the WatchDog would refuse it later."""
@@ -127,12 +142,23 @@ class Core:
                 if why := session.refusal(Role.SUBMITTER, queue.circle):
                     raise Forbidden(why)
 
-    def _stored(self, by_queue: Mapping[Queue, list[Job]]) -> list[tuple[Queue, list[Job], list[bytes]]]:
-        """Store jobs in OurDB, all or, where a database can't be written, none; return them with their JSON."""
-        stored = []
+    def _stored(
+        self, by_queue: Mapping[Queue, list[Job]], must_be_new: bool, instead: dict[int, Job]
+    ) -> list[tuple[Queue, list[Job], list[bytes]]]:
+        """Store jobs in OurDB, all or, where a database can't be written, none; return them with their JSON.
+
+        Those whose key another job has aren't stored; that one is noted in `instead`, by the `id` of the object.
+        """
+        stored: list[tuple[Queue, list[Job], list[bytes]]] = []
         try:
             for queue, group in by_queue.items():
-                stored.append((queue, group, self._store.add_many(queue, group)))
+                if any(map(has_keys, group)):
+                    kept = self._keyed.add_many(queue, group, must_be_new=must_be_new)
+                    instead |= {id(job): each.job for job, each in zip(group, kept, strict=True) if each.job is not job}
+                    fresh = [each for job, each in zip(group, kept, strict=True) if each.job is job]
+                    stored.append((queue, [each.job for each in fresh], [each.data for each in fresh]))
+                else:
+                    stored.append((queue, group, self._store.add_many(queue, group)))
                 self._store.remember_spelling(queue, group[0].circle_id, group[0].topic)
         except BaseException as e:
             left = []
@@ -162,6 +188,10 @@ class Core:
     def _has_run(self, queue: Queue, job: Job) -> bool:
         """Return whether reconciliation was faster than we and the job has gone on since."""
         return self._store.get(queue, job.job_id).status != JobStatus.NEW
+
+    def close(self) -> None:
+        """Close what only the core has open."""
+        self._keyed.close()
 
     # looking
 

@@ -33,16 +33,19 @@ def new_job(
     retries: int | None,
     retry_delay: float | None,
     retry_on: Iterable[str] | None,
+    idempotency_key: str,
+    unique_key: str,
+    unique_until: str | int,
+    expires_at: int | datetime | None,
 ) -> Job:
     """Return a job made of what `HeroJobs.submit` was given."""
-    when = int(at.timestamp()) if isinstance(at, datetime) else at or 0
     return Job(
         params=params,
         params_type=str(params_type),
         circle_id=circle_id,
         topic=topic,
         timeout=timeout,
-        time_scheduled=when,
+        time_scheduled=_seconds(at),
         priority=priority,
         max_attempts=jobs.DEFAULT_MAX_ATTEMPTS if max_attempts is None else max_attempts,
         log=log,
@@ -51,7 +54,15 @@ def new_job(
         retries=retries,
         retry_delay=retry_delay,
         retry_on=None if retry_on is None else list(retry_on),
+        idempotency_key=idempotency_key,
+        unique_key=unique_key,
+        unique_until=unique_until,
+        expires_at=_seconds(expires_at),
     )
+
+
+def _seconds(moment: int | datetime | None) -> int:
+    return int(moment.timestamp()) if isinstance(moment, datetime) else moment or 0
 
 
 def as_job(given: Job | Mapping[str, Any]) -> Job:

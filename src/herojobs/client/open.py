@@ -32,6 +32,7 @@ class Opened:
         """Close connections and databases."""
         await self._redis.close()
         self._sessions.close()
+        self.core.close()
         self._index.close()
         self._store.close()
 

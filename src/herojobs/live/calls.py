@@ -27,10 +27,10 @@ from herojobs.live.recovery import Requeue, Requeued, adopt, bury, requeue, rest
 from herojobs.names import Queue
 
 __all__ = [
-    "Back", "Claim", "Claimed", "Counts", "Emptied", "Entry", "Existing", "Extended", "JobKey", "Requeue", "Requeued",
-    "Started", "Submitted", "adopt", "bury", "cancel", "claim", "counts", "delete", "empty", "extend", "finish",
-    "job_key", "look", "progress", "publish_log", "put_back", "requeue", "restore", "retry", "start", "submit",
-    "sum_of",
+    "Back", "Claim", "Claimed", "Counts", "Emptied", "Entry", "Existing", "Extended", "JobKey", "Requeue",
+    "Requeued", "Started", "Submitted", "adopt", "bury", "cancel", "claim", "claim_expired", "counts",
+    "delete", "empty", "expire_at", "extend", "finish", "job_key", "look", "progress", "publish_log",
+    "put_back", "requeue", "restore", "retry", "start", "submit", "sum_of",
 ]  # fmt: skip
 
 
@@ -176,6 +176,19 @@ def claim(queue: Queue, n: int, lease_ms: int, token: str, *, now: int = 0) -> C
 def _claim(reply: Any) -> Claim:
     make = Claimed._make
     return Claim(reply[0], reply[1], reply[2], [make(job) for job in reply[3]], reply[4])
+
+
+def claim_expired(queue: Queue, n: int, lease_ms: int, token: str, *, now: int = 0) -> Call[Claim]:
+    """Take up to `n` jobs whose time to start is over, wherever they wait; arguments and answer as `claim`."""
+    return Call("claim_expired", queue, (now, n, lease_ms, proven(token)), _claim)
+
+
+def expire_at(queue: Queue, times: Iterable[tuple[int, int]], *, now: int = 0) -> Call[None]:
+    """Note when waiting jobs expire. `times` are pairs of id and unix milliseconds."""
+    args: list[str | bytes | int] = [now]
+    for id, at_ms in times:
+        args += (id, at_ms)
+    return Call("expire_at", queue, args, lambda _: None)
 
 
 class Started(NamedTuple):

@@ -18,6 +18,7 @@ class Requeue(NamedTuple):
         at: how often it was started so far.
         due_ms: unix milliseconds before which it doesn't run; 0 or past = at once.
         priority: 0 to 9.
+        expires_ms: unix milliseconds by which it must have started, 0 = never; for the caller, see `expire_at`.
     """
 
     id: int
@@ -25,6 +26,7 @@ class Requeue(NamedTuple):
     at: int
     due_ms: int
     priority: int
+    expires_ms: int = 0
 
 
 class Requeued(NamedTuple):

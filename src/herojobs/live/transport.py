@@ -31,7 +31,19 @@ Command = Sequence[str | bytes | int]
 PAGE = 1000
 """Ids that one command fetches: a few hundred microseconds of Redis."""
 REPEATABLE = frozenset(
-    {"submit", "start", "extend", "finish", "look", "counts", "requeue", "restore", "publish_log", "progress"}
+    {
+        "submit",
+        "start",
+        "extend",
+        "finish",
+        "look",
+        "counts",
+        "requeue",
+        "restore",
+        "publish_log",
+        "progress",
+        "expire_at",
+    }
 )
 """Scripts that may run twice: a second run finds the first one's work and leaves it."""
 

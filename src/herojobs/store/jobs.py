@@ -133,6 +133,12 @@ class JobStore:
             raise
         return Tip(data, Position(location, generation, crc32(data)))
 
+    @contextlib.contextmanager
+    def writing(self, queue: Queue) -> Iterator[None]:
+        """Have nobody else write to a queue's database for the block; the calling thread may, as ever."""
+        with self._databases.use(queue) as db, db.lock.held(db.lock_timeout):
+            yield
+
     def next_id(self, queue: Queue) -> int:
         """Return the id that the next new job of a queue would get now; somebody else may be faster."""
         with self._databases.use(queue) as db:

@@ -68,6 +68,7 @@ class Cycle:
         self._file = RuleFile(settings.home)
         self._rules = NO_RULES
         self._wrong_rules = False
+        self._expired: set[Queue] = set()
         self.calls = Apart(redis)
         self.pool = Pool(self._loop, settings, self._due.set)
         self.hungry = asyncio.Event()
@@ -89,6 +90,11 @@ class Cycle:
             self._turns.heed_pauses()
             self.pool.hold_paused()
             self._due.set()
+
+    def end_expired(self, queue: Queue) -> None:
+        """Have jobs of a queue whose time to start is over ended with the next exchange."""
+        self._expired.add(queue)
+        self._due.set()
 
     def wake(self) -> None:
         """Have the next exchange happen now."""
@@ -213,8 +219,10 @@ class Cycle:
         self.heed_rules()
         if not self._claiming or not self._well:
             return []
+        expired, self._expired = self._expired, set()
+        claims = [(queue, *self._life.claim_expired(queue)) for queue in expired]
         wishes = self._turns.wishes(self.pool.room(), self.pool.concurrent_room())
-        return [(queue, *self._life.claim(queue, n)) for queue, n in wishes]
+        return claims + [(queue, *self._life.claim(queue, n)) for queue, n in wishes]
 
     async def _accept(self, queue: Queue, token: str, claim: Claim) -> None:
         self._turns.note(queue, claim.waiting, claim.next_due)

@@ -159,16 +159,24 @@ class Lookout:
             self._cycle.wake()
 
     async def _heat_due(self) -> None:
-        """Heat queues in which a lease has ended or a job is due that another WatchDog claimed or was told of."""
+        """Heat queues in which a lease has ended or a job is due that another WatchDog claimed or was told of.
+
+        Jobs whose time to start is over are noticed here too.
+        """
         known = self._turns.known()
         keys, now = self._redis.keys, now_ms()
-        sets = ("herolease", "herolater")
+        sets = ("herolease", "herolater", "heroexpire")
         commands = [("ZCOUNT", keys.of(kind, queue), "-inf", now) for queue in known for kind in sets]
         if not commands:
             return
         counts = await self._redis.exchange(commands, repeatable=True)
         for place, count in enumerate(counts):
             if isinstance(count, int) and count:  # a key of a wrong type answers with an error
+                queue = known[place // len(sets)]
+                if sets[place % len(sets)] == "heroexpire":
+                    self._cycle.end_expired(queue)
+                else:
+                    self._turns.heat(queue)
                 self._turns.heat(known[place // len(sets)])
 
 

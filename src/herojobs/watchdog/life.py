@@ -22,10 +22,10 @@ from herojobs.checkpoints import Checkpoints
 from herojobs.errors import InvalidJob, ParamsTooLarge
 from herojobs.job import Job, JobStatus, Reason, now_ms
 from herojobs.live.call import Call, JobKey, job_key
-from herojobs.live.calls import Back, Claimed, bury, claim, finish, progress, put_back, start
+from herojobs.live.calls import Back, Claimed, bury, claim, claim_expired, finish, progress, put_back, start
 from herojobs.live.transport import Redis
 from herojobs.names import Queue, Ref
-from herojobs.outcome import Cancelled, Failed, Lost, Refused, apply
+from herojobs.outcome import Cancelled, Expired, Failed, Lost, Refused, apply
 from herojobs.retries import pause_before_retry, policy_of, prepare_retry
 from herojobs.settings import Settings
 from herojobs.store.base import Position, Put, Store
@@ -35,6 +35,9 @@ from herojobs.watchdog.gate import Gate
 from herojobs.watchdog.runs import Run
 
 log = logging.getLogger("herojobs.watchdog")
+
+EXPIRED_AT_ONCE = 500
+"""Expired jobs that one claim takes."""
 
 Write = Callable[[Queue, list[Put]], Awaitable[list[Position | None]]]
 
@@ -68,6 +71,11 @@ class Life:
         token = f"{self._name}.{next(self._tokens)}"
         return token, claim(queue, n, int(self._settings.lease * 1000), token)
 
+    def claim_expired(self, queue: Queue) -> tuple[str, Call[Any]]:
+        """Return a token and the call that claims, to end them, jobs whose time to start is over."""
+        token = f"{self._name}.{next(self._tokens)}"
+        return token, claim_expired(queue, EXPIRED_AT_ONCE, int(self._settings.lease * 1000), token)
+
     async def accept(self, queue: Queue, token: str, claimed: Sequence[Claimed]) -> tuple[list[Run], list[Call[Any]]]:
         """Make runs of claimed jobs, active in OurDB; jobs that shall not run come back as calls that settle them."""
         runs: list[Run] = []
@@ -99,6 +107,8 @@ class Life:
                 run.outcome = Cancelled()
             elif each.at > job.most_attempts:
                 run.outcome = Lost(job.max_attempts)
+            elif job.expires_at and not job.time_start and now >= job.expires_at * 1000:
+                run.outcome = Expired(job.expires_at)
             if run.outcome is not None:
                 ended.append(run)
                 continue
@@ -205,6 +215,8 @@ class Life:
                 if job.status == JobStatus.ACTIVE:  # not if this is the second try, after a full disk say
                     job.status = JobStatus.NEW.value
                     job.attempts -= not counted
+                    if not job.attempts:
+                        job.time_start = 0
                 run.data = jobs.encode(job)
                 puts.append(Put(run.db_id, run.data, run.position))
             accepted, _ = await self._put(queue, group, puts)

@@ -15,6 +15,7 @@ from herojobs import job as jobs
 from herojobs.errors import JobNotFound
 from herojobs.job import JobStatus, now_ms
 from herojobs.live.admin import counts
+from herojobs.live.calls import expire_at
 from herojobs.live.recovery import Requeue, requeue
 from herojobs.live.redis import AsyncRedis
 from herojobs.names import Queue
@@ -94,6 +95,8 @@ class Reconciler:
             if not entries:
                 continue
             answer = await self._redis.run(requeue(queue, entries))
+            if expiring := [(entry.id, entry.expires_ms) for entry in entries if entry.expires_ms]:
+                await self._redis.run(expire_at(queue, expiring))
             for number, data in answer.over:
                 self._settle(queue, number, data)
             brought += len(answer.queued)
@@ -120,7 +123,8 @@ class Reconciler:
                 if self._store.put_many(queue, [Put(number, data, position)])[0] is None:
                     continue
             data = jobs.encode(job)
-            entries.append(Requeue(number, data, job.attempts, job.time_scheduled * 1000, job.priority))
+            expires = 0 if job.time_start else job.expires_at * 1000
+            entries.append(Requeue(number, data, job.attempts, job.time_scheduled * 1000, job.priority, expires))
         return entries
 
     def _missing_for_long(self, queue: Queue, number: int) -> bool:

@@ -4,6 +4,7 @@ local call = redis.call
 local queue = KEYS[1]
 local q = string.sub(queue, 11)
 local jobs, lease, later, prio = 'herojobs:' .. q .. ':', 'herolease:' .. q, 'herolater:' .. q, 'heroprio:' .. q
+local expire = 'heroexpire:' .. q
 local now = tonumber(ARGV[1])
 if now == 0 then
   local time = call('TIME')
