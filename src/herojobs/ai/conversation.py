@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import msgspec
-from pydantic_ai import Agent, ModelRetry, NativeOutput, PromptedOutput, RunContext, StructuredDict, ToolOutput
+from pydantic_ai import Agent, ModelRetry, NativeOutput, PromptedOutput, StructuredDict, ToolOutput
 from pydantic_ai import Tool as AgentTool
 from pydantic_ai import messages as parts
 from pydantic_ai.exceptions import UnexpectedModelBehavior
@@ -241,9 +241,6 @@ class Conversation:
                 self._tools.tell_refused(call.tool_name)
         if self._finish == "content_filter":
             raise AIFailure("content_filter", f"model {model.name}: the provider's filter stopped the answer")
-        if not self._finish and self._prompt.stream:
-            self._finish = "cut"
-            raise AIFailure("unavailable", f"model {model.name}: the answer was cut off", again=True)
         if self._finish == "length":
             self._log.line(f"[the answer was cut at {self._limit:,} tokens; max_tokens and the budget allow no more]")
 
@@ -321,13 +318,13 @@ class Conversation:
     def _agent_tool(self, name: str) -> AgentTool[None]:
         tool = self._tools.tools[name]
 
-        async def call(context: RunContext[None], **arguments: Any) -> str:
+        async def call(**arguments: Any) -> str:
             try:
-                return await self._tools.call(name, context.tool_call_id or "", arguments)
+                return await self._tools.call(name, arguments)
             except ToolError as e:
                 raise ModelRetry(str(e)) from None
 
-        return AgentTool.from_schema(call, name, tool.description, tool.schema, takes_ctx=True)
+        return AgentTool.from_schema(call, name, tool.description, tool.schema)
 
     def _settings(self, model: Model) -> Any:
         """Return the settings of the next request."""

@@ -50,7 +50,12 @@ def asked_model(model: Model, base_url: str, key: str, client: httpx2.AsyncClien
         return OpenRouterModel(name, provider=OpenRouterProvider(api_key=key, http_client=client))
     if base_url:
         # max_tokens is the name that all servers of this protocol know; OpenAI alone calls it max_completion_tokens.
-        profile = OpenAIModelProfile(openai_chat_supports_max_completion_tokens=False, supports_json_schema_output=True)
+        # A stream without a reason for its end was cut.
+        profile = OpenAIModelProfile(
+            openai_chat_supports_max_completion_tokens=False,
+            openai_chat_streaming_requires_finish_reason=True,
+            supports_json_schema_output=True,
+        )
         compatible = OpenAICompatibleProvider(
             provider, base_url=base_url, api_key=key or None, http_client=client, profile=profile
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -83,7 +82,7 @@ def allowed(ai: AISettings, circle: str, wanted: Sequence[str], tools: Iterable[
 
 
 class ToolCalls:
-    """The calls of one job: each is checked, made once, and told in the log.
+    """The calls of one job: each is checked, made, and told in the log.
 
     Args:
         tools: the tools that the job has.
@@ -97,20 +96,16 @@ class ToolCalls:
         self.last_error = ""
         self._log = log
         self._hide = hide
-        self._calls: dict[str, asyncio.Future[str]] = {}
         self._checks: dict[str, Any] = {}
 
-    async def call(self, name: str, call_id: str, arguments: dict[str, Any]) -> str:
-        """Make a call and return its result as text; the same call id gets the same result without another call.
+    async def call(self, name: str, arguments: dict[str, Any]) -> str:
+        """Make a call and return its result as text.
 
         Raises:
             ToolError: it failed; the text is for the model.
         """
-        future = self._calls.get(call_id)
-        if future is None:
-            future = self._calls[call_id] = asyncio.ensure_future(self._call(self.tools[name], arguments))
         try:
-            return await future
+            return await self._call(self.tools[name], arguments)
         except ToolError as e:
             self.last_error = f"{name}: {e}"
             raise

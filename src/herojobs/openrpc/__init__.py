@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from herojobs.errors import RpcError
 from herojobs.openrpc.context import CallContext, MethodInfo
-from herojobs.openrpc.local import PythonMethods, load_methods, method
+from herojobs.openrpc.local import PythonMethods, load_methods, method, method_schema
 
 if TYPE_CHECKING:
     from herojobs.openrpc.caller import Answered, Caller
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answered", "CallContext", "Caller", "MethodInfo", "PythonMethods", "RpcError", "Services",
-    "load_methods", "method",
+    "load_methods", "method", "method_schema",
 ]  # fmt: skip
 
 _LATER = dict.fromkeys(("Answered", "Caller"), "herojobs.openrpc.caller") | {"Services": "herojobs.openrpc.services"}

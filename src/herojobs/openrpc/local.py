@@ -90,7 +90,7 @@ class PythonMethods:
 
     def infos(self, circle: str) -> list[MethodInfo]:
         """Return what a caller can know of each method."""
-        return [MethodInfo("", each.name, each.summary, _schema(each), False) for each in self._methods]
+        return [MethodInfo("", each.name, each.summary, method_schema(each), False) for each in self._methods]
 
     def is_async(self, name: str, circle: str) -> bool:
         """Return whether a method is a coroutine function."""
@@ -125,7 +125,7 @@ class PythonMethods:
             raise RpcError(Code.INTERNAL_ERROR, f"Internal error: {type(e).__name__}: {e}") from e
 
 
-def _schema(method: Method) -> dict[str, Any]:
+def method_schema(method: Method) -> dict[str, Any]:
     """Return the JSON Schema of a method's params by name."""
     schemas, components = msgspec.json.schema_components(
         [param.type for param in method.params], ref_template="#/components/schemas/{name}"

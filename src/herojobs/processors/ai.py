@@ -78,7 +78,7 @@ class AIProcessor:
         if asked.tools:
             if chosen[0].is_local:
                 raise AIFailure("invalid_params", "tools: the local model knows none; name another model")
-            tools = allowed(ai, circle, asked.tools, await asyncio.to_thread(self._tools.all, job, context))
+            tools = allowed(ai, circle, asked.tools, await self._tools.all(job, context))
         results = {
             ref: await asyncio.to_thread(self._result_of, ref, context) for ref in dict.fromkeys(asked.references)
         }
@@ -140,8 +140,18 @@ class AIProcessor:
         if loop not in self._serving:
             made = self._serving[loop] = serving(self._settings)
             # Not the job's: it lives as long as the loop, and closes the connections at its end.
-            contextvars.Context().run(lambda: _keep(loop, made))
+            contextvars.Context().run(self._keep, loop, made)
         return conversation, self._serving[loop]
+
+    def _keep(self, loop: asyncio.AbstractEventLoop, serving: LoopServing) -> None:
+        async def until_the_end() -> None:
+            try:
+                await loop.create_future()
+            finally:
+                await self._tools.close()
+                await serving.close()
+
+        _KEEPERS.add(loop.create_task(until_the_end(), name="herojobs-ai"))
 
 
 class _State:
@@ -158,16 +168,6 @@ def _import() -> tuple[Callable[..., Conversation], Callable[[Settings], LoopSer
     from herojobs.ai.serving import LoopServing
 
     return Conversation, LoopServing
-
-
-def _keep(loop: asyncio.AbstractEventLoop, serving: LoopServing) -> None:
-    async def until_the_end() -> None:
-        try:
-            await loop.create_future()
-        finally:
-            await serving.close()
-
-    _KEEPERS.add(loop.create_task(until_the_end(), name="herojobs-ai"))
 
 
 _KEEPERS: set[asyncio.Task[None]] = set()

@@ -20,6 +20,7 @@ from herojobs.processors.base import JobContext
 from herojobs.processors.heroscript import HeroScriptProcessor
 from herojobs.processors.openrpc_api import API, ApiCall, Client
 from herojobs.processors.script_context import ScriptContext
+from herojobs.processors.threads import in_thread
 from herojobs.settings import Settings
 
 
@@ -36,21 +37,26 @@ class LocalMethods:
 
     Args:
         settings: the settings in force.
+        threads: whether plain functions run in threads, as they must on the event loop of others.
+
+    Attributes:
+        scripts: runs the actors' actions.
 
     Raises:
         WorkerError: a module that the settings name can't be loaded.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, threads: bool = False) -> None:
         self._settings = settings
-        # Plain functions never get to the event loop of the concurrent worker, so they need no thread.
-        self._python = PythonMethods(load_methods(settings.openrpc_methods), threads=False)
-        self._scripts = HeroScriptProcessor(settings)
+        # Plain functions that an OpenRPC job calls never get to the concurrent worker, so they need no thread.
+        self._threads = threads
+        self._python = PythonMethods(load_methods(settings.openrpc_methods), threads=threads)
+        self.scripts = HeroScriptProcessor(settings)
         self._client = Client(settings)
 
     def names(self, circle: str) -> list[str]:
         """Return the names of what a circle's jobs may call."""
-        actors = [f"{actor.name}.{name}" for actor in self._actors(circle) for name in actor.actions]
+        actors = [f"{actor.name}.{name}" for actor in self.registry(circle) for name in actor.actions]
         return [*dict.fromkeys([*self._python.names(circle), *(method.name for method in API), *actors])]
 
     def infos(self, circle: str) -> Iterable[MethodInfo]:
@@ -64,7 +70,7 @@ class LocalMethods:
         if API.get(name) is not None:
             return True
         actor, _, action = name.partition(".")
-        found = self._actors(circle).actors.get(actor)
+        found = self.registry(circle).actors.get(actor)
         handler = found.actions.get(action) if found is not None else None
         return handler is None or handler.is_async
 
@@ -85,22 +91,25 @@ class LocalMethods:
         elif (found := API.get(method)) is not None:
             found.bind(params)
         else:
-            self._script(method, params, self._actors(circle))
+            self._script(method, params, self.registry(circle))
 
     def close(self) -> None:
         """Close the clients of loops that aren't running."""
         self._client.close()
 
-    def _actors(self, circle: str) -> Registry:
-        return self._scripts.registry(circle)
+    def registry(self, circle: str) -> Registry:
+        """Return the actors that a circle's jobs may name."""
+        return self.scripts.registry(circle)
 
     async def _act(self, method: str, params: bytes | None, context: JobCallContext) -> bytes:
         """Have an actor do an action; its result is text."""
-        script = self._script(method, params, self._actors(context.circle))
-        script_context = ScriptContext(context.job_context, self._scripts.client)
+        script = self._script(method, params, self.registry(context.circle))
+        script_context = ScriptContext(context.job_context, self.scripts.client)
         try:
             if script.is_async:
                 return msgspec.json.encode(await script.run_async(script_context, mark=False))
+            if self._threads:
+                return msgspec.json.encode(await in_thread(lambda: _run_plain(script, script_context)))
             return msgspec.json.encode(_run_plain(script, script_context))
         except HeroScriptError as e:
             raise RpcError(Code.INTERNAL_ERROR, f"Internal error: {e.message}") from e.__cause__

@@ -127,9 +127,14 @@ def all_functions(settings: Settings) -> dict[str, Callable[..., Any]]:
         WorkerError: a module doesn't import, or has no functions.
     """
     standard = JobFunctions(settings)
-    functions: dict[str, Callable[..., Any]] = {
+    return {
         name: method for name, method in inspect.getmembers(standard, inspect.ismethod) if not name.startswith("_")
-    }
+    } | user_functions(settings)
+
+
+def user_functions(settings: Settings) -> dict[str, Callable[..., Any]]:
+    """Return the functions of plug-ins and of the modules that the settings name; raises as `all_functions`."""
+    functions: dict[str, Callable[..., Any]] = {}
     for point in entry_points(group=GROUP):
         functions |= _functions_of(point.load(), point.value)
     for name in settings.rhai_functions:

@@ -1,0 +1,139 @@
+"""A WatchDog that asks a model server of the test's own."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from herojobs import HeroJobs, Job, WatchDog
+from herojobs.testing.model_server import Answer, ModelServer, Wire
+from live.servers import RedisServer
+
+KEY = "sk-canary-0123456789abcdef"
+KEY_VARIABLE = "HEROJOBS_TEST_AI_KEY"
+Reply = Answer | Callable[[Wire], None]
+
+
+class World:
+    """A client, a running WatchDog, and the server that its models are at."""
+
+    def __init__(self, hero: HeroJobs, server: ModelServer) -> None:
+        self.hero = hero
+        self.server = server
+        self._replies: list[Reply] = []
+
+    def reply(self, request: dict[str, Any]) -> Reply:
+        if not self._replies:
+            return Answer(status=400, text=f"the test expects no request: {json.dumps(request)[:300]}")
+        return self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
+
+    def submit(self, params: str | dict[str, Any], *replies: Reply, **fields: Any) -> Job:
+        """Submit a prompt; the models answer with the replies in turn, and with the last one from then on."""
+        self._replies = list(replies)
+        self.server.requests.clear()
+        text = params if isinstance(params, str) else json.dumps(params)
+        return self.hero.submit(text, params_type="ai", log=True, **({"circle_id": "c", "timeout": 20} | fields))
+
+    def ask(self, params: str | dict[str, Any], *replies: Reply, **fields: Any) -> Job:
+        """The same, and wait for the end."""
+        return self.hero.wait(self.submit(params, *replies, **fields), 90)
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        return self.server.requests
+
+    def messages(self, number: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.requests[number]["messages"]
+        return found
+
+    def log(self, job: Job) -> str:
+        return self.hero.log(job)
+
+
+def models(url: str) -> dict[str, Any]:
+    one = {"provider": "test", "name": "m", "base_url": url, "retries": 2}
+    return {
+        "main": one,
+        "other": one | {"name": "o"},
+        "hasty": one | {"timeout": 0.4, "retries": 1},
+        "backed": one | {"retries": 0, "fallback": ["other"]},
+        "keyed": one | {"api_key": f"env:{KEY_VARIABLE}", "retries": 0},
+        "keyless": one | {"api_key": "env:HEROJOBS_TEST_NO_SUCH_KEY"},
+        "priced": one | {"price": {"input": 10, "output": 100, "cached": 1}},
+        "worded": one | {"output": "prompt"},
+        "tooled": one | {"output": "tool"},
+        "nobody": one | {"circles": ["other-circle"]},
+        "gone": one | {"base_url": "http://127.0.0.1:9/v1", "retries": 0},
+        "strange": {"provider": "nonesuch", "name": "x"},
+    }
+
+
+def ai_settings(url: str) -> dict[str, Any]:
+    return {
+        "model": "main",
+        "models": models(url),
+        "tools": {
+            "c": ["hero_depot_*", "rpc_stock_*", "rhai_*", "job_*", "hero_nothing_*"],
+            "poor": ["hero_depot_pack"],
+        },
+        "daily": {"thrifty": {"tokens": 100}, "stingy": {"cost": 0.002}},
+        "allow_any_model": ["free"],
+    }
+
+
+@pytest.fixture(scope="module")
+def world(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    found: list[World] = []
+    given: dict[str, Any] = {
+        "home": tmp_path_factory.mktemp("home"),
+        "redis_url": redis_server.url,
+        "actors": ("support.ai_tools",),
+        "openrpc_methods": ("support.ai_tools",),
+        "rhai_functions": ("support.ai_tools",),
+    }
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv(KEY_VARIABLE, KEY)
+        server = stack.enter_context(ModelServer(lambda request: found[0].reply(request)))
+        hero = stack.enter_context(HeroJobs(**given))
+        found.append(World(hero, server))
+        stack.enter_context(WatchDog(**given, workers=1, stop_timeout=0.5, ai=ai_settings(server.url)))
+        # Both sorts of worker run before the tests look for processes that they leave behind.
+        assert hero.wait(hero.submit("!!core.echo", circle_id="c"), 30).status == "done"
+        assert found[0].ask("hello", Answer(text="hello"), timeout=80).result == "hello"
+        yield found[0]
+
+
+class Held:
+    """A streamed answer that goes on when the test says so, and knows whether somebody still listens."""
+
+    def __init__(self, *first: str) -> None:
+        self.first = first
+        self.go_on = threading.Event()
+        self.closed = threading.Event()
+
+    def __call__(self, wire: Wire) -> None:
+        wire.start_stream()
+        for text in self.first:
+            wire.piece(text)
+        while not self.go_on.wait(0.02):
+            try:
+                wire.wfile.write(b": waiting\n\n")
+                wire.wfile.flush()
+            except OSError:
+                self.closed.set()
+                raise
+        wire.piece(" rest")
+        wire.piece(finish_reason="stop")
+        wire.event("[DONE]")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
