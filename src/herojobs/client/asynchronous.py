@@ -118,9 +118,8 @@ class AsyncHeroJobs:
         before: str | None = None,
     ) -> Found:
         """Return a page of jobs that meet every condition given, in a thread; see `HeroJobs.find`."""
-        core = await self._core()
-        return await asyncio.to_thread(
-            core.find, circle_id, topic, status, kind, reason, tag, text, since, until, limit, before
+        return await (await self._core()).find(
+            circle_id, topic, status, kind, reason, tag, text, since, until, limit, before
         )
 
     async def cancel(self, ref: AnyRef) -> Job:
@@ -159,7 +158,7 @@ class AsyncHeroJobs:
 
     async def history(self, ref: AnyRef) -> list[Job]:
         """Return every version of a job that is kept, the oldest first."""
-        return (await self._core()).history(ref)
+        return await (await self._core()).history(ref)
 
     async def queues(self, circle_id: str | None = None) -> list[QueueInfo]:
         """Return the queues of a circle, or all; see `HeroJobs.queues`."""
@@ -175,7 +174,7 @@ class AsyncHeroJobs:
 
     async def paused(self) -> list_[str]:
         """Return what is paused: circles, and topics as circle/topic, sorted."""
-        return sorted((await self._core()).rules.read().paused)
+        return await (await self._core()).paused()
 
     async def peek(self, circle_id: str, topic: str) -> Job | None:
         """Return the job that is next in a queue, without taking it; see `HeroJobs.peek`."""
@@ -187,7 +186,7 @@ class AsyncHeroJobs:
 
     async def log(self, ref: AnyRef) -> str:
         """Return what is kept of a job's output; see `HeroJobs.log`."""
-        return (await self._core()).log(ref)
+        return await (await self._core()).log(ref)
 
     async def follow(self, ref: AnyRef) -> AsyncIterator[str]:
         """Yield what a job writes until it is over; see `HeroJobs.follow`."""
@@ -222,7 +221,7 @@ class AsyncHeroJobs:
     async def _core(self) -> Core:
         async with self._opening:
             if self._opened is None:
-                self._opened = Opened(self.settings, await connect_async(self.settings))
+                self._opened = Opened(self.settings, await connect_async(self.settings), asyncio.to_thread)
         return self._opened.core
 
     async def list(  # the last method: it hides the built-in name in this class

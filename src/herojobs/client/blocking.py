@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from herojobs.client.core import Core, QueueInfo
 from herojobs.client.given import AnyRef, new_job
-from herojobs.client.open import Opened, settings_for
+from herojobs.client.open import Opened, at_once, settings_for
 from herojobs.job import Job
 from herojobs.live.admin import Progress
 from herojobs.live.connect import connect_blocking
@@ -209,7 +209,7 @@ class HeroJobs:
         Raises:
             InvalidJob: a condition can't be met by any job, such as a status that doesn't exist.
         """
-        return self._core.find(circle_id, topic, status, kind, reason, tag, text, since, until, limit, before)
+        return run_sync(self._core.find(circle_id, topic, status, kind, reason, tag, text, since, until, limit, before))
 
     def cancel(self, ref: AnyRef) -> Job:
         """Cancel a job: a waiting one ends at once, a running one is interrupted, and killed if it doesn't stop.
@@ -293,7 +293,7 @@ class HeroJobs:
 
     def history(self, ref: AnyRef) -> list[Job]:
         """Return every version of a job that is kept, the oldest first."""
-        return self._core.history(ref)
+        return run_sync(self._core.history(ref))
 
     def queues(self, circle_id: str | None = None) -> list[QueueInfo]:
         """Return the queues of a circle, or all, and how many jobs are where."""
@@ -321,7 +321,7 @@ class HeroJobs:
 
     def paused(self) -> list_[str]:
         """Return what is paused: circles, and topics as circle/topic, sorted."""
-        return sorted(self._core.rules.read().paused)
+        return run_sync(self._core.paused())
 
     def peek(self, circle_id: str, topic: str) -> Job | None:
         """Return the job that is next in a queue, without taking it; None if none waits."""
@@ -333,7 +333,7 @@ class HeroJobs:
 
     def log(self, ref: AnyRef) -> str:
         """Return what is kept of a job's output; empty if the job wasn't submitted with `log`."""
-        return self._core.log(ref)
+        return run_sync(self._core.log(ref))
 
     def follow(self, ref: AnyRef) -> Iterator[str]:
         """Yield what a job writes, from its kept log and then live, until it is over."""
@@ -374,7 +374,7 @@ class HeroJobs:
         if self._opened is None:
             with self._opening:
                 if self._opened is None:
-                    self._opened = Opened(self.settings, connect_blocking(self.settings))
+                    self._opened = Opened(self.settings, connect_blocking(self.settings), at_once)
         return self._opened.core
 
     def list(  # the last method: it hides the built-in name in this class

@@ -6,8 +6,9 @@ one gives them a transport that never suspends and runs each in one step (`heroj
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,14 +72,24 @@ class Core:
         store: the durable history.
         index: the index of it, for questions over many jobs.
         sessions: who may submit, where the setting `require_session` asks.
+        apart: calls what may take a while, so that it holds up no event loop: `asyncio.to_thread`, or at once.
     """
 
-    def __init__(self, settings: Settings, redis: Redis, store: JobStore, index: JobIndex, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        redis: Redis,
+        store: JobStore,
+        index: JobIndex,
+        sessions: Sessions,
+        apart: Callable[..., Awaitable[Any]] = asyncio.to_thread,
+    ) -> None:
         self._settings = settings
         self._redis = redis
         self._store = store
         self._index = index
         self._sessions = sessions
+        self._apart = apart
         self._keyed = KeyedJobs(settings, store)
         self.again = Again(redis, store, self._keyed, index, self.submit_many)
         """What runs jobs once more."""
@@ -221,7 +232,7 @@ class Core:
                     raise WaitTimeout(f"{Ref(queue, number)} is {job.status} after {timeout:g} s")
                 await events.next_about(number, pause)
 
-    def find(
+    async def find(
         self,
         circle_id: str | None,
         topic: str | None,
@@ -236,7 +247,8 @@ class Core:
         before: str | None,
     ) -> Found:
         """Return a page of jobs; see `HeroJobs.find`."""
-        return self._index.find(
+        return await self._apart(
+            self._index.find,
             circle=circle_id,
             topic=topic,
             status=status,
@@ -250,18 +262,22 @@ class Core:
             before=before,
         )
 
+    async def paused(self) -> list[str]:
+        """Return what is paused; see `HeroJobs.paused`."""
+        return sorted(self.rules.read().paused)
+
     async def progress(self, ref: AnyRef) -> Progress | None:
         """Return how far a running job says it is; see `HeroJobs.progress`."""
         queue, number = as_ref(ref)
         key = redis_key(self._store.get(queue, number))
         return await self._redis.run(admin.progress_of(queue, key))
 
-    def history(self, ref: AnyRef) -> list[Job]:
+    async def history(self, ref: AnyRef) -> list[Job]:
         """Return all versions of a job, the oldest first."""
         queue, number = as_ref(ref)
         return self._store.history(queue, number)
 
-    def log(self, ref: AnyRef) -> str:
+    async def log(self, ref: AnyRef) -> str:
         """Return what is kept of a job's output; see `HeroJobs.log`."""
         queue, number = as_ref(ref)
         self._store.get(queue, number)

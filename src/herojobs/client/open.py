@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from herojobs.client.core import Core
@@ -19,14 +19,15 @@ class Opened:
     Args:
         settings: the settings in force.
         redis: the transport.
+        apart: see `Core`.
     """
 
-    def __init__(self, settings: Settings, redis: Redis) -> None:
+    def __init__(self, settings: Settings, redis: Redis, apart: Callable[..., Awaitable[Any]]) -> None:
         self._redis = redis
         self._store = JobStore(settings)
         self._index = JobIndex(self._store)
         self._sessions = Sessions(settings)
-        self.core = Core(settings, redis, self._store, self._index, self._sessions)
+        self.core = Core(settings, redis, self._store, self._index, self._sessions, apart)
 
     async def close(self) -> None:
         """Close connections and databases."""
@@ -35,6 +36,11 @@ class Opened:
         self.core.close()
         self._index.close()
         self._store.close()
+
+
+async def at_once(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Call a function here and now: the `apart` of who has no event loop to hold up."""
+    return function(*args, **kwargs)
 
 
 def settings_for(url: str | None, settings: Settings | None, overrides: Mapping[str, Any]) -> Settings:

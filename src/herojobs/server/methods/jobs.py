@@ -234,7 +234,7 @@ async def history(caller: Caller, ref: RefText) -> list[Job]:
     Args:
         ref: the job
     """
-    return [shown_job(job) for job in caller.backend.core.history(ref)]
+    return [shown_job(job) for job in await caller.backend.core.history(ref)]
 
 
 @method(
