@@ -247,7 +247,7 @@ class Core:
         before: str | None,
     ) -> Found:
         """Return a page of jobs; see `HeroJobs.find`."""
-        return await self._apart(
+        found: Found = await self._apart(
             self._index.find,
             circle=circle_id,
             topic=topic,
@@ -261,6 +261,7 @@ class Core:
             limit=limit,
             before=before,
         )
+        return found
 
     async def paused(self) -> list[str]:
         """Return what is paused; see `HeroJobs.paused`."""
