@@ -527,3 +527,44 @@ def test_a_dump_tells_ids_and_the_next_one(tmp_path: Path, form: str, next_id: i
         assert db.get_many([1, 2, 3]) == [b"newer", b"two again", b"three"]
         assert db.add(b"four") == next_id
     assert dump(folder)[1] == next_id + 1
+
+
+def test_a_compaction_is_due_when_deletions_have_left_most_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from herojobs.ourdb import compact
+
+    monkeypatch.setattr(compact, "MIN_GARBAGE", 1_000)
+    folder = tmp_path / "db"
+    with OurDB(folder, id_of=id_of) as db:
+        db.add_many([lambda id: job(id, "x" * 100)] * 40)
+        db.set(1, job(1, "again"))
+        assert db.delete_many([2, 2, 99, 0, 3]) == [2, 3]
+        assert not db.compact_if_due()
+        assert db.delete_many(range(2, 20)) == list(range(4, 20))
+        assert not db.compact_if_due()
+        db.delete_many(range(20, 30))
+        assert compact.is_due(folder)
+    with OurDB(folder, id_of=id_of) as db:
+        assert db.compact_if_due()
+        assert not compact.is_due(folder)
+        assert not db.compact_if_due()
+        assert [id for id in range(1, 41) if db.get_many([id])[0]] == [1, *range(30, 41)]
+        assert len(db.history(1)) == 2
+        assert (folder / "0.db").stat().st_size < 1_800
+
+
+def test_bytes_between_records_are_told_apart_from_lost_versions(tmp_path: Path) -> None:
+    folder = tmp_path / "db"
+    starts = fill(folder)
+    with (folder / "0.db").open("r+b") as file:
+        file.seek(starts[-1] + 14)
+        file.write(b"????")  # the third version of job 2
+    with OurDB(folder, id_of=id_of) as db:
+        report = db.check()
+        assert (report.fault_count, report.gap_count) == (1, 0)
+        report = db.check(repair=True)
+        assert (report.fault_count, report.gap_count) == (1, 1)
+        assert db.get(2) == job(2, "second")
+        db.compact()
+        assert db.check().ok

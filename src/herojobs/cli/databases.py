@@ -40,7 +40,10 @@ def check(name: Database, json: Json = False) -> None:
 
 @app.command()
 def repair(name: Database, json: Json = False) -> None:
-    """Rebuild what can be rebuilt from the data files, and report."""
+    """Rebuild what can be rebuilt from the data files, and report.
+
+    Ends with code 4 if a version of a job is lost; bytes that are no record, and that no job needs, are only told.
+    """
     _report(name, repair=True, json=json)
 
 
@@ -90,5 +93,14 @@ def _report(name: str, *, repair: bool, json: bool) -> None:
         common.print_json(report)
     else:
         print(report)
-    if not report.ok:
+        if repair and report.fault_count:
+            lost = report.fault_count - report.gap_count
+            if lost:
+                print(f"{lost:,} of these are versions that can't be mended: look for a backup")
+            else:
+                print(
+                    "Every job can be read, as it was last stored whole. The damaged bytes harm nothing, and stay till:"
+                )
+                print(f"    herojobs ourdb compact {name}")
+    if report.fault_count > (report.gap_count if repair else 0):
         raise typer.Exit(common.TROUBLE)

@@ -51,6 +51,7 @@ class Report:
         orphans: file and position of the newest record of each, the first hundred.
         faults: what is wrong, the first hundred.
         fault_count: how much is wrong in all.
+        gap_count: how many of these are bytes between records, which no id needs; a compaction leaves them out.
         uncertain: ids whose newest version may be one that another program had deleted.
         repaired: whether the table was made anew.
     """
@@ -64,6 +65,7 @@ class Report:
     orphans: list[tuple[int, int]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     fault_count: int = 0
+    gap_count: int = 0
     uncertain: list[int] = field(default_factory=list)
     repaired: bool = False
 
@@ -210,5 +212,6 @@ def _read_files(db: OurDB, report: Report, reached: set[int], files: DataFiles, 
         if rebuild.confirmed(db, gap):
             why = f"{gap.end - gap.location:,} bytes are no record"
             report.add(Fault(0, gap.location >> 32, gap.location & 0xFFFF_FFFF, why))
+            report.gap_count += 1
     report.orphan_count = len(orphans)
     report.orphans = [(place >> 32, place & 0xFFFF_FFFF) for place in sorted(orphans)[:MAX_TOLD]]

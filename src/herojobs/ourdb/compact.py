@@ -16,7 +16,6 @@ from herojobs.ourdb import dump, marks
 from herojobs.ourdb.copy import Copy
 from herojobs.ourdb.errors import DiskFull
 from herojobs.ourdb.files import FULL, DataFiles, replace, sync_folder
-from herojobs.ourdb.format import HEADER
 from herojobs.ourdb.lock import WriteLock
 from herojobs.ourdb.state import State, boot_id
 
@@ -33,14 +32,16 @@ FEW = 100
 MIN_GARBAGE = 64 * 1024 * 1024
 
 
-def garbage(db: OurDB, keep: int | None) -> tuple[int, int]:
-    """Return the bytes that a compaction would free, and all bytes."""
-    view = db.current_view()
-    total = sum(map(view.files.size, view.files.numbers()))
-    live = 0
-    for id, location in view.table.items():
-        live += sum(HEADER + len(version.data) for version in db.versions(id, location, keep or 1 << 30, view))
-    return max(0, total - live), total
+def is_due(folder: Path) -> bool:
+    """Return whether more than half of a database, and at least 64 MiB, is what deletions have left.
+
+    It goes by what was counted: no record is read, and nothing is opened.
+
+    Args:
+        folder: the database's folder.
+    """
+    left = marks.garbage(folder)
+    return left >= MIN_GARBAGE and left * 2 > sum(path.stat().st_size for path in folder.glob("[0-9]*.db"))
 
 
 def compact(db: OurDB, keep: int | None) -> None:
@@ -146,6 +147,7 @@ def finish(db: OurDB) -> None:
     if (folder / "data").exists():
         (folder / "data").replace(db.path / "lookup" / "data")
     marks.seal_all(db.path, files, end)
+    marks.write(db.path, marks.GARBAGE, [])
     sync_folder(db.path / "lookup")
     sync_folder(db.path)
     _discard(folder)

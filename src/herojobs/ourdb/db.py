@@ -226,22 +226,36 @@ class OurDB(Reader):
             NotFound: no record has the id.
             DiskFull, DatabaseLocked: it is still there.
         """
-        self._check_id(id)
+        if not self.delete_many([id], lock_timeout=lock_timeout):
+            raise NotFound(id)
 
-        def bury(commit: Commit) -> None:
-            location = tip = commit.locate(id)
-            if not tip:
-                raise NotFound(id)
-            places = []
-            while location in commit.links:  # written by another thread in this very commit
-                places.append(location)
-                location = commit.links[location]
-            places += [version.location for version in self.versions(id, location, 1 << 30, self.view)]
-            commit.append(walk.tombstone(id, places or [tip]), tip)
-            commit.entries[id] = 0
-            commit.erase += places
+    def delete_many(self, ids: Iterable[int], *, lock_timeout: float | None = None) -> list[int]:
+        """Remove records as `delete` does, in one commit; return the ids that were there.
 
-        self._commit(bury, lock_timeout)
+        Raises:
+            DiskFull, DatabaseLocked: all of them are still there.
+        """
+        lowest = 1 if self.incremental else 0
+        wanted = [id for id in dict.fromkeys(ids) if lowest <= id < self.table.length]
+
+        def bury(commit: Commit) -> list[int]:
+            deleted = []
+            for id in wanted:
+                location = tip = commit.locate(id)
+                if not tip:
+                    continue
+                places = []
+                while location in commit.links:  # written by another thread in this very commit
+                    places.append(location)
+                    location = commit.links[location]
+                places += [version.location for version in self.versions(id, location, 1 << 30, self.view)]
+                commit.append(walk.tombstone(id, places or [tip]), tip)
+                commit.entries[id] = 0
+                commit.erase += places
+                deleted.append(id)
+            return deleted
+
+        return self._commit(bury, lock_timeout) if wanted else []
 
     # looking after
 
@@ -296,14 +310,16 @@ class OurDB(Reader):
             dump.export(self)
 
     def compact_if_due(self, *, keep: int | None = None) -> bool:
-        """Compact if more than half of the bytes, and at least 64 MiB, are garbage; return whether it was done.
+        """Compact if more than half of the bytes, and at least 64 MiB, are what deletions have left.
 
-        It reads every record, so call it rarely. Arguments and errors as `compact`.
+        It goes by what was counted at each deletion, so that looking costs nothing. Arguments and errors as `compact`.
+
+        Returns:
+            whether it was done.
         """
         from herojobs.ourdb import compact
 
-        unused, total = compact.garbage(self, keep)
-        if unused < compact.MIN_GARBAGE or unused * 2 < total:
+        if not compact.is_due(self.path):
             return False
         self.compact(keep=keep)
         return True

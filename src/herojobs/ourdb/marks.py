@@ -1,7 +1,8 @@
-"""Small files in `lookup/`: ids that nobody should act on unasked, and how long finished data files are."""
+"""Small files in `lookup/`: ids not to act on unasked, lengths of finished data files, what deletions have left."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ from herojobs.ourdb.files import DataFiles, replace
 FOREIGN = "foreign"
 UNCERTAIN = "uncertain"
 SEALED = "sealed"
+GARBAGE = "garbage"
 
 
 def read(folder: Path, name: str) -> list[int]:
@@ -71,3 +73,15 @@ def as_sealed(folder: Path, before: int) -> bool:
         return all(os.stat(f"{folder}/{n}.db").st_size == lengths.get(n, -1) for n in range(before))
     except FileNotFoundError:
         return False
+
+
+def garbage(folder: Path) -> int:
+    """Return how many bytes deletions have left since the last compaction, as far as they were counted."""
+    return sum(read(folder, GARBAGE))
+
+
+def add_garbage(folder: Path, count: int) -> None:
+    """Count bytes that a deletion has left; nothing but the time of a compaction depends on it."""
+    path = folder / "lookup" / GARBAGE
+    with contextlib.suppress(OSError):
+        replace(path, b"%d\n" % (garbage(folder) + count), sync=False)

@@ -148,9 +148,9 @@ class Writer:
                 raise DiskFull(f"{db.path}: the lookup table can't grow ({e}); nothing was written") from e
             raise
         if commit.erase:  # before the state is written: whoever comes after a crash here erases the rest
-            for location in commit.erase:
-                erase(db, location)
+            erased = sum(erase(db, location) for location in commit.erase)
             self._note(state, commit)
+            marks.add_garbage(db.path, erased)
         db.wrote(numbers)
 
     def _note(self, state: State, commit: Commit) -> None:
@@ -159,8 +159,10 @@ class Writer:
         db.state_file.write(State(state.generation, commit.end, commit.next_id, False, boot_id(), False, key_size))
 
 
-def erase(db: OurDB, location: int) -> None:
-    """Overwrite the record at a location, if one is there, with zeros."""
+def erase(db: OurDB, location: int) -> int:
+    """Overwrite the record at a location, if one is there, with zeros; return how many."""
     data = db.read(location)[1]
-    if data:
-        db.files.overwrite(location >> 32, location & 0xFFFF_FFFF, bytes(HEADER + len(data)))
+    if not data:
+        return 0
+    db.files.overwrite(location >> 32, location & 0xFFFF_FFFF, bytes(HEADER + len(data)))
+    return HEADER + len(data)

@@ -25,6 +25,9 @@ from herojobs.store.spelling import Spellings
 MAX_OPEN = 256
 """Databases that stay open; each takes a handful of descriptors."""
 
+DELETED_AT_ONCE = 200
+"""Jobs deleted in one commit."""
+
 NOWHERE = -2
 """A condition for OurDB that no version meets."""
 
