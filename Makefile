@@ -25,6 +25,10 @@ bench: .venv/dev.stamp rhai ## measure HeroJobs' own speed
 bench-peers: .venv/dev.stamp rhai ## measure HeroJobs beside other queues (about 40 minutes)
 	$(PY) -m benchmarks.peers --write
 
+chaos: .venv/run.stamp rhai ## faults on real processes, for some minutes: does every job end, once?
+	herojobs chaos --jobs 20000
+	herojobs chaos --jobs 2000 -f watchdog-kill -f worker-kill --lease 15 --every 5 --rate 50 --seed 2
+
 docs: .venv/dev.stamp ## build the reference pages that are made from the code
 	$(PY) docs/build.py
 

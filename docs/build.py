@@ -84,7 +84,11 @@ def cli_page() -> str:
     ]
     for name, command in _commands(root):
         lines += [f"## herojobs {name}", "", (command.help or "").strip(), ""]
-        rows = [_row(parameter) for parameter in command.params if parameter.name != "help"]
+        rows = [
+            _row(parameter)
+            for parameter in command.params
+            if parameter.name != "help" and not getattr(parameter, "hidden", False)
+        ]
         if rows:
             lines += ["| | |", "|---|---|", *rows, ""]
     return "\n".join(lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,10 +24,7 @@ def redis_server() -> Iterator[RedisServer]:
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
     """The address of an empty Redis."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(redis_server.socket))
-        connection.sendall(b"FLUSHALL\r\n")
-        assert connection.recv(100).startswith(b"+OK")
+    assert redis_server.command(b"FLUSHALL").startswith(b"+OK")
     return redis_server.url
 
 

@@ -39,6 +39,24 @@ def test_a_database_cut_anywhere_in_its_last_records_keeps_all_before(tmp_path: 
         assert (folder / "lookup" / "torn").exists() == torn
 
 
+def test_a_torn_record_behind_whole_ones_that_the_state_does_not_know(tmp_path: Path) -> None:
+    """A writer died in the middle of a batch: the whole records are taken in, the half one is cut, and all goes on."""
+    folder = tmp_path / "db"
+    with OurDB(folder, id_of=id_of) as db:
+        db.add(job)
+        before = (folder / "lookup" / "state").read_bytes()
+        db.add(job)
+        db.add(job)
+    (folder / "lookup" / "state").write_bytes(before)
+    with open(folder / "0.db", "ab") as data:
+        data.write(pack_header(job(4), 0) + job(4)[:5])
+    for id in (4, 5):
+        with OurDB(folder, id_of=id_of) as db:
+            assert db.add(job) == id
+            assert [db.get(each) for each in range(1, id + 1)] == [job(each) for each in range(1, id + 1)]
+            assert db.check().ok
+
+
 def test_without_a_table_ids_come_from_the_records(tmp_path: Path) -> None:
     fill(tmp_path / "db")
     shutil.rmtree(tmp_path / "db" / "lookup")

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from herojobs.client import HeroJobs
 
 OK, JOB_FAILED, USAGE, NOT_FOUND, TROUBLE, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
-MOST_NAMES = 12
-"""Most names that an error lists."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -173,7 +171,7 @@ def when(milliseconds: int) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint at the nearest name, or at all that there are if these are few; empty or it starts with `; `."""
     right = did_you_mean(name, known)
-    return f"; {right}" if right.startswith("did") or right.count(",") < MOST_NAMES else ""
+    return f"; {right}" if right else ""
 
 
 def checked_ref(hero: HeroJobs, text: str) -> Ref:

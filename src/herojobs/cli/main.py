@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError  # typer gives no other way to these two
 
-from herojobs.cli import databases, doctor, hooks, jobs, queues, schedules, scripts, serve, server, sessions
+from herojobs.cli import chaos, databases, doctor, hooks, jobs, queues, schedules, scripts, serve, server, sessions
 from herojobs.cli.common import INTERRUPTED, TROUBLE, USAGE, code_for, options
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (jobs, queues, serve, server, doctor, scripts, hooks, sessions):
+for group in (jobs, queues, serve, server, doctor, chaos, scripts, hooks, sessions):
     for name, command in group.COMMANDS.items():
         app.command(name)(command)
 app.add_typer(databases.app, name="ourdb")

@@ -50,9 +50,10 @@ class Replay:
             found = (record for _, record in behind(db, self.end, cut=False) if record is not None)
             self._gone = frozenset(each.id for each in map(deletion, found) if each is not None)
         for number, record in behind(db, self.end):
-            self.end = max(self.end, number << 32 | db.files.size(number))
             if record is not None:
                 self._add(record)
+            else:  # not before: the tail may have been cut
+                self.end = max(self.end, number << 32 | db.files.size(number))
         return self
 
     def take_until(self, end: int) -> None:

@@ -1,0 +1,184 @@
+"""The kinds of fault, each a function that does it to a stage and tells what it hit."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from herojobs.chaos.stage import Stage
+
+Fault = Callable[[Stage, random.Random], list[int]]
+"""Does a fault, to its end; returns the processes whose runs it has ended."""
+
+
+class Happened(NamedTuple):
+    """A fault that was done: its name, from when to when in unix nanoseconds, and the processes that it ended."""
+
+    name: str
+    began: int
+    over: int
+    pids: list[int]
+
+
+def worker_kill(stage: Stage, rng: random.Random) -> list[int]:
+    """SIGKILL a worker, or the guard of one."""
+    victims = [process for dog in stage.watchdogs for process in _family(dog.pid)]
+    if not victims:
+        return []
+    victim = rng.choice(victims)
+    ended = [victim.pid, *(child.pid for child in _family(victim.pid))]
+    with contextlib.suppress(psutil.Error):
+        victim.kill()
+    return ended
+
+
+def worker_pause(stage: Stage, rng: random.Random) -> list[int]:
+    """SIGSTOP a worker for a second, then SIGCONT."""
+    victims = [process for dog in stage.watchdogs for process in _family(dog.pid)]
+    if victims:
+        victim = rng.choice(victims)
+        with contextlib.suppress(psutil.Error):
+            victim.suspend()
+            time.sleep(1)
+            victim.resume()
+    return []
+
+
+def watchdog_kill(stage: Stage, rng: random.Random) -> list[int]:
+    """SIGKILL a WatchDog, and start another."""
+    place = rng.randrange(len(stage.watchdogs))
+    dog = stage.watchdogs[place]
+    ended = [process.pid for process in _family(dog.pid)]
+    dog.kill()
+    dog.wait()
+    stage.start_watchdog(place)
+    return ended
+
+
+def watchdog_pause(stage: Stage, rng: random.Random) -> list[int]:
+    """SIGSTOP a WatchDog past its leases, then SIGCONT."""
+    dog = rng.choice(stage.watchdogs)
+    dog.send_signal(signal.SIGSTOP)
+    time.sleep(stage.plan.lease + 0.5)
+    dog.send_signal(signal.SIGCONT)
+    return []
+
+
+def producer_kill(stage: Stage, rng: random.Random) -> list[int]:
+    """SIGKILL a producer, and start another."""
+    if stage.producers:
+        place = rng.randrange(len(stage.producers))
+        stage.producers[place].kill()
+        stage.producers[place].wait()
+        stage.start_producer(place)
+    return []
+
+
+def redis_kill(stage: Stage, rng: random.Random) -> list[int]:
+    """SIGKILL Redis, and start it again on its append-only file within a second."""
+    stage.redis.kill()
+    time.sleep(rng.random())
+    stage.redis.start()
+    return []
+
+
+def redis_wipe(stage: Stage, rng: random.Random) -> list[int]:
+    """FLUSHALL."""
+    stage.redis.command(b"FLUSHALL")
+    return []
+
+
+def redis_slow(stage: Stage, rng: random.Random) -> list[int]:
+    """Have Redis answer up to 0.2 s late, for 2 s."""
+    stage.proxy.slow_down(rng.uniform(0.02, 0.2))
+    time.sleep(2)
+    stage.proxy.slow_down(0)
+    return []
+
+
+def redis_hang(stage: Stage, rng: random.Random) -> list[int]:
+    """Have Redis take connections and answer nothing, for 1 to 6 s: past the time that a reply may take."""
+    stage.proxy.hang(True)
+    time.sleep(rng.uniform(1, 6))
+    stage.proxy.hang(False)
+    return []
+
+
+def redis_away(stage: Stage, rng: random.Random) -> list[int]:
+    """Have connections to Redis broken and refused, for up to 2 s."""
+    stage.proxy.go_away()
+    time.sleep(rng.uniform(0.2, 2))
+    stage.proxy.come_back()
+    return []
+
+
+def disk_full(stage: Stage, rng: random.Random) -> list[int]:
+    """Leave no room on the disk of the databases, for up to 2 s."""
+    stage.disk.fill(stage.processes())
+    time.sleep(rng.uniform(0.2, 2))
+    stage.disk.free(stage.processes())
+    return []
+
+
+def torn_files(stage: Stage, rng: random.Random) -> list[int]:
+    """SIGKILL all that writes a database, cut its derived files and leave half a record at its end; start all again."""
+    ended = [process.pid for dog in stage.watchdogs for process in _family(dog.pid)]
+    for process in [*stage.watchdogs, *stage.producers]:
+        process.kill()
+        process.wait()
+    for folder in sorted(stage.settings.circles_dir.glob("*/*/jobsdb")):
+        _tear(folder, rng)
+    for place in range(len(stage.watchdogs)):
+        stage.start_watchdog(place)
+    for place in range(len(stage.producers)):
+        stage.start_producer(place)
+    return ended
+
+
+FAULTS: dict[str, Fault] = {
+    "worker-kill": worker_kill,
+    "worker-pause": worker_pause,
+    "watchdog-kill": watchdog_kill,
+    "watchdog-pause": watchdog_pause,
+    "producer-kill": producer_kill,
+    "redis-kill": redis_kill,
+    "redis-wipe": redis_wipe,
+    "redis-slow": redis_slow,
+    "redis-hang": redis_hang,
+    "redis-away": redis_away,
+    "disk-full": disk_full,
+    "torn-files": torn_files,
+}
+
+
+def do(name: str, stage: Stage, rng: random.Random) -> Happened:
+    """Do a fault and return what happened."""
+    began = time.time_ns()
+    pids = FAULTS[name](stage, rng)
+    return Happened(name, began, time.time_ns(), pids)
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _tear(folder: Path, rng: random.Random) -> None:
+    newest = max(folder.glob("*.db"), default=None, key=lambda path: path.stat().st_mtime_ns)
+    if newest is not None and rng.random() < 0.5:
+        with open(newest, "ab") as data:
+            data.write(rng.randbytes(rng.randrange(1, 40)))
+    for name in ("state", "checkpoint"):
+        file = folder / "lookup" / name
+        if file.exists() and rng.random() < 0.5:
+            with open(file, "r+b") as derived:
+                derived.truncate(rng.randrange(file.stat().st_size + 1))

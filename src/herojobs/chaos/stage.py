@@ -1,0 +1,193 @@
+"""The processes of a run of chaos: Redis behind a proxy, WatchDogs, producers; all of them can be started again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from herojobs.chaos.disk import Disk
+from herojobs.chaos.producer import Orders
+from herojobs.chaos.proxy import Proxy
+from herojobs.chaos.servers import RedisServer
+from herojobs.live import embedded
+from herojobs.settings import Settings, load
+
+MARK = "CHAOS_MARK"
+"""Environment variable by which all processes of a run are known."""
+ENDS_WITHIN = 60.0
+"""Seconds that WatchDogs may take to stop."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run shall be.
+
+    Attributes:
+        jobs: acknowledged jobs after which no more are submitted.
+        rate: jobs a second that are submitted.
+        seconds: how long a job runs, on average.
+        hang_every: one in so many jobs never ends by itself, so it must be ended at its timeout; 0 = none.
+        watchdogs: WatchDogs.
+        workers: exclusive workers of each.
+        producers: processes that submit.
+        lease: the setting `lease` of the WatchDogs.
+        faults: kinds of fault to choose from.
+        every: seconds from one fault to the next.
+        seed: for all choices.
+    """
+
+    jobs: int = 2000
+    rate: float = 200.0
+    seconds: float = 0.01
+    hang_every: int = 200
+    watchdogs: int = 2
+    workers: int = 2
+    producers: int = 2
+    lease: float = 2.0
+    faults: tuple[str, ...] = ()
+    every: float = 0.7
+    seed: int = 1
+
+
+class Stage:
+    """Starts everything; a context manager that ends everything.
+
+    Args:
+        plan: what the run shall be.
+        folder: where logs go; None = a temporary folder, removed at the end.
+
+    Attributes:
+        watchdogs, producers: the processes, by their place.
+        left: processes that lived on after all were told to end; known once it is closed.
+    """
+
+    def __init__(self, plan: Plan, folder: Path | None = None) -> None:
+        self.plan = plan
+        self.left = 0
+        self._stack = contextlib.ExitStack()
+        if folder is None:
+            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="hj-chaos-")))
+        self.folder = folder
+        self.marks = folder / "marks"
+        self.acknowledged = folder / "acknowledged"
+        self._mark = secrets.token_hex(8)
+        self._started = 0
+        self.watchdogs: list[subprocess.Popen[bytes]] = []
+        self.producers: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Stage:
+        try:
+            self.disk = Disk(self.folder / "disk")
+            self._stack.callback(self.disk.close)
+            self.redis = RedisServer(embedded.find_program(), "--appendonly", "yes", "--appendfsync", "everysec")
+            self._stack.callback(self.redis.close)
+            self.proxy = Proxy(self.redis.socket)
+            self._stack.callback(self.proxy.close)
+            self._log = self._stack.enter_context(open(self.folder / "log", "ab"))
+            self._stack.callback(self._end_all)
+            self.settings: Settings = load({}, home=self.disk.folder / "home", redis_url=self.redis.url)
+            for place in range(self.plan.watchdogs):
+                self.start_watchdog(place)
+            for place in range(self.plan.producers):
+                self.start_producer(place)
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def start_watchdog(self, place: int) -> None:
+        """Start a WatchDog, in the place of an earlier one."""
+        command = ["-m", "herojobs", "watchdog", "--workers", str(self.plan.workers)]
+        _put(self.watchdogs, place, self._start(command))
+
+    def start_producer(self, place: int) -> None:
+        """Start a producer, in the place of an earlier one."""
+        plan = self.plan
+        orders = Orders(
+            str(self.marks),
+            str(self.acknowledged),
+            plan.rate / plan.producers,
+            plan.hang_every,
+            plan.seconds,
+            50,  # attempts: the faults here are no fault of the jobs
+            plan.seed * 1000 + self._started,
+        )
+        command = ["-m", "herojobs.chaos.producer", msgspec.json.encode(orders).decode()]
+        _put(self.producers, place, self._start(command))
+
+    def stop_producers(self) -> None:
+        """End the producers, in whatever they do."""
+        for producer in self.producers:
+            producer.kill()
+            producer.wait()
+        self.producers.clear()
+
+    def stop_watchdogs(self) -> None:
+        """End the WatchDogs as an operator would."""
+        for dog in self.watchdogs:
+            dog.terminate()
+        for dog in self.watchdogs:
+            try:
+                dog.wait(ENDS_WITHIN)
+            except subprocess.TimeoutExpired:
+                self.left += 1
+                dog.kill()
+                dog.wait()
+        self.watchdogs.clear()
+        self.left += len(self.processes())
+
+    def processes(self) -> list[psutil.Process]:
+        """Return all processes of this run that are alive."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get(MARK) == self._mark and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def acknowledged_refs(self) -> list[str]:
+        """Return the references of all jobs that were acknowledged so far."""
+        return self.acknowledged.read_text().split()[::2] if self.acknowledged.exists() else []
+
+    def note(self, text: str) -> None:
+        """Write a line to the log that all processes write to."""
+        self._log.write(f"{text}\n".encode())
+        self._log.flush()
+
+    def _start(self, arguments: list[str]) -> subprocess.Popen[bytes]:
+        self._started += 1
+        env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("HEROJOBS_")},
+            MARK: self._mark,
+            "HEROJOBS_HOME": str(self.settings.home),
+            "HEROJOBS_REDIS_URL": self.proxy.url,
+            "HEROJOBS_ACTORS": "herojobs.chaos.actors",
+            "HEROJOBS_LEASE": str(self.plan.lease),
+            "HEROJOBS_RECONCILE_INTERVAL": "1",
+            "HEROJOBS_STOP_TIMEOUT": "5",
+        }
+        return subprocess.Popen(  # noqa: S603 - our own modules
+            [sys.executable, *arguments], env=env, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
+        )
+
+    def _end_all(self) -> None:
+        for process in [*self.producers, *self.watchdogs]:
+            process.kill()
+            process.wait()
+        for stray in self.processes():
+            with contextlib.suppress(psutil.Error):
+                stray.kill()
+
+
+def _put(processes: list[subprocess.Popen[bytes]], place: int, process: subprocess.Popen[bytes]) -> None:
+    processes[place : place + 1] = [process]

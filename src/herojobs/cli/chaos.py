@@ -1,0 +1,95 @@
+"""`herojobs chaos`: kill, stop, wipe and fill, and see whether every job still ends, once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from herojobs.cli import common
+from herojobs.cli.common import Json
+
+Faults = Annotated[
+    list[str] | None,
+    typer.Option("--fault", "-f", help="A kind of fault (all); repeatable; `none`, or -KIND to leave one out."),
+]
+
+
+def chaos(
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs to submit.")] = 2000,
+    fault: Faults = None,
+    seed: Annotated[int, typer.Option(help="For all choices.")] = 1,
+    rate: Annotated[float, typer.Option(min=1, help="Jobs a second.")] = 200,
+    every: Annotated[float, typer.Option(min=0, help="Seconds from one fault to the next.")] = 0.7,
+    lease: Annotated[float, typer.Option(min=1, help="The WatchDogs' setting, in seconds.")] = 2,
+    watchdogs: Annotated[int, typer.Option(min=1)] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Exclusive workers of each WatchDog.")] = 2,
+    producers: Annotated[int, typer.Option(min=1, help="Processes that submit.")] = 2,
+    hangs: Annotated[int, typer.Option(min=0, help="One in so many jobs never ends by itself; 0: none.")] = 200,
+    keep: Annotated[Path | None, typer.Option(help="A new folder for the logs, which stay.")] = None,
+    json: Json = False,
+) -> None:
+    """Do faults to a HeroJobs of its own, with its own Redis; ends with 1 if a promise broke.
+
+    Kinds: worker-kill, worker-pause, watchdog-kill, watchdog-pause, producer-kill, redis-kill, redis-wipe,
+    redis-slow, redis-hang, redis-away, disk-full, torn-files.
+    """
+    from herojobs.chaos.run import choose, run
+    from herojobs.chaos.stage import Plan
+
+    plan = Plan(
+        jobs=jobs,
+        rate=rate,
+        hang_every=hangs,
+        watchdogs=watchdogs,
+        workers=workers,
+        producers=producers,
+        lease=lease,
+        faults=choose(fault or []),
+        every=every,
+        seed=seed,
+    )
+    with common.working("starting ...") as status:
+        verdict = run(plan, keep, status.update if sys.stderr.isatty() else lambda _: None)
+    if json:
+        common.print_json(verdict)
+    else:
+        out = common.console()
+        table = common.table("what", "found")
+        for what, found in rows(verdict):
+            table.add_row(what, found)
+        out.print(table)
+        faults = ", ".join(f"{count} {name}" for name, count in sorted(verdict.faults.items()))
+        out.print(f"faults: {faults or 'none'}")
+        for promise in verdict.broken:
+            out.print(f"[red]broken[/]  {promise}")
+    if verdict.broken:
+        raise typer.Exit(common.JOB_FAILED)
+
+
+def rows(verdict: Any) -> list[tuple[str, str]]:
+    """Return a verdict as lines of a table."""
+
+    def times(spread: Any) -> str:
+        if not spread.tries:
+            return "-"
+        return f"p50 {spread.p50:.2f} s, p99 {spread.p99:.2f} s, most {spread.most:.2f} s ({spread.tries:,})"
+
+    return [
+        ("jobs", f"{verdict.jobs:,} in {verdict.seconds:.0f} s, seed {verdict.seed}"),
+        ("lost", f"{len(verdict.lost):,}"),
+        ("wrong ends", f"{sum(verdict.wrong_ends.values()):,}"),
+        ("second finishes accepted", f"{verdict.second_finishes:,}"),
+        ("ends without a start", f"{len(verdict.groundless):,}"),
+        ("second starts", f"{verdict.second_starts:,} ({verdict.second_starts / max(1, verdict.jobs):.2%})"),
+        ("runs again after a WatchDog's SIGKILL", times(verdict.rescue_watchdog)),
+        ("runs again after a worker's SIGKILL", times(verdict.rescue_worker)),
+        ("ended over its timeout", times(verdict.overrun)),
+        ("keys left in Redis", f"{verdict.keys_left:,}"),
+        ("processes left", f"{verdict.processes_left:,}"),
+    ]
+
+
+COMMANDS: dict[str, Any] = {"chaos": chaos}

@@ -1,0 +1,105 @@
+"""The verdict finds what is wrong: each promise is broken here by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from herojobs.chaos.faults import Happened
+from herojobs.chaos.verdict import Log, Verdict, judge
+from herojobs.job import Job
+from herojobs.names import Queue
+from herojobs.settings import load
+from herojobs.store import JobStore, Put
+
+Q = Queue("a", "sync")
+HANGS = Queue("a", "hang")
+SECOND = 1_000_000_000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[JobStore]:
+    made = JobStore(load({}, home=tmp_path / "home"))
+    yield made
+    made.close()
+
+
+def job(store: JobStore, *states: str, queue: Queue = Q, result: str = "1-1", ended: float = 0) -> str:
+    """Store a job that goes through some states; return its reference."""
+    made = Job(circle_id=queue.circle, topic=queue.topic, params="x")
+    store.add_many(queue, [made])
+    for state in states:
+        made.status, _, made.reason = state.partition(" ")
+        made.result = result
+        made.ended_ms = int(ended * 1000)
+        store.put_many(queue, [Put(made.job_id, made.to_json(), store.tip(queue, made.job_id)[1])])
+    return str(made.ref)
+
+
+def verdict(store: JobStore, tmp_path: Path, refs: list[str], lines: str, *faults: Happened) -> Verdict:
+    (tmp_path / "marks").write_text(lines)
+    return judge(1, refs, Log(tmp_path / "marks"), store, faults, 2.0)
+
+
+def test_all_is_well(store: JobStore, tmp_path: Path) -> None:
+    ref = job(store, "active", "done done")
+    found = verdict(store, tmp_path, [ref], f"start {ref} 1-1 1 5\nfinish {ref} 1-1 1 6\n")
+    assert (found.broken, found.jobs, found.second_starts) == ([], 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("states", "lines", "told"),
+    [
+        (["active"], "start {} 1-1 1 5", "never ended"),
+        (["active", "done done", "done done"], "start {0} 1-1 1 5\nfinish {0} 1-1 1 6", "second finish"),
+        (["active", "done done"], "", "no start accounts"),
+        (["active", "done done"], "start {} 1-1 1 5", "no start accounts"),
+        (["active", "done done"], "start {0} 2-2 1 5\nfinish {0} 2-2 1 6", "no start accounts"),
+        (["done done"], "start {0} 1-1 1 5\nfinish {0} 1-1 1 6", "no start accounts"),
+        (["active", "error lost"], "start {} 1-1 1 5", "ended wrongly"),
+        (["active", "done done"], "start {0} 1-1 1 5\nstart {0} 2-2 2 5\nfinish {0} 1-1 1 6", "1 second starts"),
+    ],
+)
+def test_what_broke_is_named(store: JobStore, tmp_path: Path, states: list[str], lines: str, told: str) -> None:
+    ref = job(store, *states)
+    found = verdict(store, tmp_path, [ref], lines.format(ref))
+    assert any(told in promise for promise in found.broken)
+
+
+def test_a_job_that_nobody_stored_is_lost(store: JobStore, tmp_path: Path) -> None:
+    assert verdict(store, tmp_path, ["a/sync/77"], "").lost == ["a/sync/77"]
+
+
+def test_rescues_are_measured_from_the_kill_to_the_next_start(store: JobStore, tmp_path: Path) -> None:
+    """Only of what ran in the killed processes then; for a worker only if no other fault came between."""
+    refs = [job(store, "active", "done done", result=f"{n}-2") for n in range(3)]
+    lines = "".join(
+        f"start {ref} {n}-1 {n} {SECOND}\nstart {ref} {n}-2 9 {(n + 3) * SECOND}\nfinish {ref} {n}-2 9 {9 * SECOND}\n"
+        for n, ref in enumerate(refs)
+    )
+    lines += f"finish {refs[2]} 2-1 2 {SECOND + 1}\n"
+    kill = Happened("worker-kill", 2 * SECOND, 2 * SECOND, [0, 1, 2])
+    found = verdict(store, tmp_path, refs, lines, kill)
+    assert (found.rescue_worker.tries, found.rescue_worker.p50, found.rescue_worker.most) == (2, 2.0, 2.0)
+    found = verdict(store, tmp_path, refs, lines, kill, Happened("redis-wipe", 3 * SECOND + 5, 3 * SECOND + 6, []))
+    assert found.rescue_worker.tries == 1
+    found = verdict(store, tmp_path, refs, lines, kill._replace(name="watchdog-kill"))
+    assert (found.rescue_watchdog.tries, found.rescue_worker.tries) == (2, 0)
+    assert any("killed worker's jobs ran again after 2.00 s" in each for each in _broken(store, tmp_path, refs, lines))
+
+
+def _broken(store: JobStore, tmp_path: Path, refs: list[str], lines: str) -> list[str]:
+    return verdict(store, tmp_path, refs, lines, Happened("worker-kill", 2 * SECOND, 2 * SECOND, [0, 1])).broken
+
+
+def test_overruns_are_measured_from_the_start_that_the_job_wrote(store: JobStore, tmp_path: Path) -> None:
+    ref = job(store, "active", "error timeout", queue=HANGS, ended=13.5)
+    lines = f"start {ref} 1-1 1 {10 * SECOND}\n"
+    found = verdict(store, tmp_path, [ref], lines)
+    assert (found.overrun.tries, found.overrun.most) == (1, 2.5)
+    assert "jobs were ended over their time after 2.50 s" in found.broken[0]
+    assert not verdict(
+        store, tmp_path, [ref], lines, Happened("redis-slow", 12 * SECOND, 14 * SECOND, [])
+    ).overrun.tries
