@@ -88,7 +88,16 @@ def ai_settings(url: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def world(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(cold: World) -> World:
+    """A world whose workers have run an AI job."""
+    warm = cold.ask("hello", Answer(text="hello"), timeout=80)
+    assert warm.result == "hello", warm
+    return cold
+
+
+@pytest.fixture(scope="module")
+def cold(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A world whose workers, of both sorts, have run something, but no AI job."""
     found: list[World] = []
     given: dict[str, Any] = {
         "home": tmp_path_factory.mktemp("home"),
@@ -104,9 +113,9 @@ def world(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -
         hero = stack.enter_context(HeroJobs(**given))
         found.append(World(hero, server))
         stack.enter_context(WatchDog(**given, workers=1, stop_timeout=0.5, ai=ai_settings(server.url)))
-        # Both sorts of worker run before the tests look for processes that they leave behind.
-        assert hero.wait(hero.submit("!!core.echo", circle_id="c"), 30).status == "done"
-        assert found[0].ask("hello", Answer(text="hello"), timeout=80).result == "hello"
+        # They run before the tests look for processes that they leave behind.
+        for script in ("!!core.echo", "!!depot.imported module:sys"):
+            assert hero.wait(hero.submit(script, circle_id="c"), 30).status == "done"
         yield found[0]
 
 

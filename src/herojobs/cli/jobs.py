@@ -160,7 +160,7 @@ def run(
         )
         try:
             if not json:
-                with _hint_if_nobody_works(hero, job):
+                with hint_if_nobody_works(hero, job):
                     for output in hero.follow(job):
                         sys.stderr.write(output)
                         sys.stderr.flush()
@@ -168,7 +168,7 @@ def run(
         except KeyboardInterrupt:
             print(f"{job.ref} goes on; herojobs cancel {job.ref} ends it", file=sys.stderr)
             raise
-    _print_outcome(job, json)
+    print_outcome(job, json)
 
 
 def get(ref: Reference, json: Json = False) -> None:
@@ -195,7 +195,7 @@ def wait(
         job = hero.wait(parsed, timeout)
         for follower in followers:
             follower.join(1)
-    _print_outcome(job, json)
+    print_outcome(job, json)
 
 
 def list_(
@@ -425,7 +425,7 @@ def content(file: str | None, text: str | None = None) -> str:
 
 
 @contextmanager
-def _hint_if_nobody_works(hero: HeroJobs, job: Job) -> Iterator[None]:
+def hint_if_nobody_works(hero: HeroJobs, job: Job) -> Iterator[None]:
     """Say how to start a WatchDog if the job is still waiting when the block has run for a moment."""
 
     def look() -> None:
@@ -441,7 +441,8 @@ def _hint_if_nobody_works(hero: HeroJobs, job: Job) -> Iterator[None]:
         timer.cancel()
 
 
-def _print_outcome(job: Job, json: bool) -> None:
+def print_outcome(job: Job, json: bool) -> None:
+    """Print a job that is over, by its result or its error; end with 1 if it isn't done."""
     if json:
         common.print_json(job)
     elif job.status == "done":

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError  # typer gives no other way to these two
 
-from herojobs.cli import chaos, databases, doctor, hooks, jobs, queues, schedules, scripts, serve, server, sessions
+from herojobs.cli import ai, chaos, databases, doctor, hooks, jobs, queues, schedules, scripts, serve, server, sessions
 from herojobs.cli.common import INTERRUPTED, TROUBLE, USAGE, code_for, options
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
 for group in (jobs, queues, serve, server, doctor, chaos, scripts, hooks, sessions):
     for name, command in group.COMMANDS.items():
         app.command(name)(command)
+app.add_typer(ai.app, name="ai")
 app.add_typer(databases.app, name="ourdb")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(sessions.app, name="session")
