@@ -25,7 +25,7 @@ ANYBODY = {"rpc.discover", "session.open"}
 """Methods that need no session. Whoever adds one here says why: the document is public, and a session must begin."""
 NOWHERE = {
     "event.unsubscribe", "job.new", "circle.list", "service.list", "service.get", "service.refresh", "session.get",
-    "session.list", "session.close", "system.info", "system.health",
+    "session.list", "session.close", "system.info", "system.health", "queue.paused",
 }  # fmt: skip
 """Methods that name no circle."""
 CANARY = "their own business"

@@ -20,7 +20,9 @@ from herojobs.sessions import Role
 
 ABSENT: dict[str, Callable[[dict[str, Any]], Any]] = {
     "job.list": lambda _: {"jobs": [], "cursor": None},
+    "job.retry_many": lambda _: [],
     "queue.list": lambda _: [],
+    "queue.peek": lambda _: None,
     "queue.size": lambda _: 0,
     "queue.empty": lambda _: 0,
     "queue.stats": lambda given: {

@@ -9,6 +9,7 @@ from herojobs.errors import (
     InvalidJob,
     InvalidReference,
     JobConflict,
+    JobExists,
     JobNotFound,
     ParamsTooLarge,
     RedisUnavailable,
@@ -31,6 +32,8 @@ def translate(error: Exception) -> RpcError | None:
     match error:
         case JobNotFound():
             return RpcError(Code.JOB_NOT_FOUND, str(error), {"ref": error.ref})
+        case JobExists():
+            return RpcError(Code.DUPLICATE, str(error), {"ref": error.ref})
         case JobConflict():
             return RpcError(Code.JOB_CONFLICT, str(error), {"hint": "look at the job again"})
         case WaitTimeout():
@@ -40,12 +43,12 @@ def translate(error: Exception) -> RpcError | None:
         case Forbidden():
             return RpcError(Code.FORBIDDEN, f"Forbidden: {error}")
         case ParamsTooLarge():
-            return RpcError(Code.TOO_LARGE, str(error), {"field": error.field})
+            return RpcError(Code.TOO_LARGE, str(error), {"field": error.field, "type": type(error).__name__})
         case InvalidJob():
-            fault = {"field": error.field, "got": _shown(error.got), "hint": str(error)}
+            fault = {"field": error.field, "got": _shown(error.got), "hint": str(error), "type": type(error).__name__}
             return RpcError(Code.INVALID_PARAMS, f"Invalid params: {error}", {**fault, "faults": [fault]})
         case InvalidReference():
-            fault = {"field": "ref", "expected": "circle/topic/id", "hint": str(error)}
+            fault = {"field": "ref", "expected": "circle/topic/id", "hint": str(error), "type": "InvalidReference"}
             return RpcError(Code.INVALID_PARAMS, f"Invalid params: {error}", {**fault, "faults": [fault]})
         case SubmissionUnconfirmed():
             told = {"refs": error.refs, "ref": error.refs[0], "hint": "don't submit again: it will run"}

@@ -14,6 +14,7 @@ RefText = Annotated[str, Meta(description="a job's name: circle/topic/id", examp
 QueueText = Annotated[str, Meta(description="a queue's name: circle/topic", examples=["demo/default"])]
 CircleId = Annotated[str, Meta(description="a circle (tenant), spelled in any way")]
 Topic = Annotated[str, Meta(description="a topic (queue) within the circle")]
+Millis = Annotated[int, Meta(ge=0, description="unix milliseconds")]
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 Lease = Annotated[float, Meta(ge=1, le=3600, description="seconds that the lease lasts")]
 
@@ -38,6 +39,10 @@ class NewJob(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     retries: int | None = None
     retry_delay: float | None = None
     retry_on: list[str] | None = None
+    idempotency_key: str = ""
+    unique_key: str = ""
+    unique_until: str = ""
+    expires_at: int = 0
 
 
 class JobPage(msgspec.Struct):

@@ -45,7 +45,7 @@ class Submissions:
         while self._waiting:
             group, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             try:
-                await self._core.submit_many([job for job, _ in group])
+                submitted = await self._core.submit_many([job for job, _ in group])
             except RedisUnavailable as e:
                 _fail(group, e)
             except (HeroJobsError, OurDBError, OSError) as e:
@@ -56,7 +56,7 @@ class Submissions:
             except Exception as e:
                 _fail(group, e)
             else:
-                for job, future in group:
+                for (_, future), job in zip(group, submitted, strict=True):  # one that has its key, maybe
                     if not future.done():
                         future.set_result(job)
         self._task = None
@@ -65,12 +65,12 @@ class Submissions:
         """Submit jobs alone, so that one which can't be stored fails by itself."""
         for job, future in group:
             try:
-                await self._core.submit_many([job])
+                submitted = await self._core.submit_many([job])
             except Exception as e:
                 _fail([(job, future)], e)
             else:
                 if not future.done():
-                    future.set_result(job)
+                    future.set_result(submitted[0])
 
 
 def _fail(group: list[tuple[Job, asyncio.Future[Job]]], error: Exception) -> None:

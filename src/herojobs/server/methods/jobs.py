@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -11,16 +11,19 @@ from herojobs.errors import JobConflict
 from herojobs.job import DEFAULT_MAX_ATTEMPTS, Job, JobStatus
 from herojobs.jsonrpc import Example
 from herojobs.jsonrpc.codes import Code
+from herojobs.live.admin import Progress
 from herojobs.names import Ref
 from herojobs.server.caller import Caller
 from herojobs.server.methods.registry import method
-from herojobs.server.shapes import CircleId, JobPage, Limit, LogPart, NewJob, RefText, Topic, shown_job
+from herojobs.server.shapes import CircleId, JobPage, Limit, LogPart, Millis, NewJob, RefText, Topic, shown_job
 from herojobs.sessions import Role
 
 LONGEST_WAIT = 60.0
 """Seconds that one `job.wait` lasts at most: proxies end connections that are silent for longer."""
 MOST_LOG = 256 * 1024
 """Bytes of a log that one `job.log` answers at most."""
+
+IfExists = Literal["return", "raise"]
 
 _SCRIPT = "!!fake.return_success message:'This is a test job'"
 LATER = 4_102_444_800  # 2100-01-01
@@ -54,6 +57,10 @@ def made(new: NewJob, caller: Caller) -> Job:
         retries=new.retries,
         retry_delay=new.retry_delay,
         retry_on=new.retry_on,
+        idempotency_key=new.idempotency_key,
+        unique_key=new.unique_key,
+        unique_until=new.unique_until,
+        expires_at=new.expires_at,
         session_key=caller.key,
     )
 
@@ -81,6 +88,11 @@ async def submit(
     retries: int | None = None,
     retry_delay: float | None = None,
     retry_on: list[str] | None = None,
+    idempotency_key: str = "",
+    unique_key: str = "",
+    unique_until: str = "",
+    expires_at: int = 0,
+    if_exists: IfExists = "return",
 ) -> Job:
     """Store a job and queue it: once it is answered, the job is durable and will run.
 
@@ -99,6 +111,11 @@ async def submit(
         retries: how many more times it is tried when its content fails; null = by the server's settings
         retry_delay: seconds before the first retry, doubled for each further one
         retry_on: what is retried: reasons (failed, timeout ...) and texts that occur in the error
+        idempotency_key: if a job with this key was submitted to this queue lately, that one is the answer
+        unique_key: likewise while a job with this key is there, as long as `unique_until` says
+        unique_until: finished: until that job is over; started; or seconds since its submission
+        expires_at: unix seconds; a job that hasn't started by then ends, with reason expired; 0 = never
+        if_exists: what happens if its key is taken: return the job that has it, or raise
     """
     new = NewJob(
         params,
@@ -115,7 +132,13 @@ async def submit(
         retries,
         retry_delay,
         retry_on,
+        idempotency_key,
+        unique_key,
+        unique_until,
+        expires_at,
     )
+    if if_exists == "raise":
+        return shown_job((await caller.backend.core.submit_many([made(new, caller)], if_exists=if_exists))[0])
     return shown_job(await caller.backend.submissions.submit(made(new, caller)))
 
 
@@ -127,14 +150,17 @@ async def submit(
     changes=True,
 )
 async def submit_many(
-    caller: Caller, jobs: Annotated[list[NewJob], Meta(min_length=1, max_length=10_000)]
+    caller: Caller,
+    jobs: Annotated[list[NewJob], Meta(min_length=1, max_length=10_000)],
+    if_exists: IfExists = "return",
 ) -> list[Job]:
     """Store and queue many jobs, all or none; the answer has them in their order.
 
     Args:
         jobs: the jobs, with the fields of `job.submit`
+        if_exists: what happens if a job's key is taken: return the job that has it, or raise, which refuses all
     """
-    submitted = await caller.backend.core.submit_many([made(new, caller) for new in jobs])
+    submitted = await caller.backend.core.submit_many([made(new, caller) for new in jobs], if_exists=if_exists)
     return [shown_job(job) for job in submitted]
 
 
@@ -189,6 +215,8 @@ async def list_jobs(
     reason: str | None = None,
     tag: str | None = None,
     text: str | None = None,
+    since: Millis | None = None,
+    until: Millis | None = None,
 ) -> JobPage:
     """Return a page of jobs that meet every condition given, the newest submission first.
 
@@ -203,6 +231,8 @@ async def list_jobs(
         reason: why they ended: done, failed, timeout, cancelled ...
         tag: one of their tags
         text: words in their params, result or error
+        since: submitted at or after this
+        until: submitted before this
     """
     found = await caller.backend.in_thread(
         lambda: caller.backend.index.find(
@@ -216,6 +246,8 @@ async def list_jobs(
             reason=reason,
             tag=tag,
             text=text,
+            since=since,
+            until=until,
         )
     )
     return JobPage([shown_job(job) for job in found.jobs], found.cursor)
@@ -255,6 +287,21 @@ async def log_of(caller: Caller, ref: RefText, after: Annotated[int, Meta(ge=0)]
     await caller.backend.core.get(name)
     text, end = log_part(caller, name, after)
     return LogPart(text, end)
+
+
+@method(
+    "job.progress",
+    Role.VIEWER,
+    errors=(Code.JOB_NOT_FOUND, Code.UNAVAILABLE),
+    example=Example({"ref": "demo/default/1"}, None),
+)
+async def progress(caller: Caller, ref: RefText) -> Progress | None:
+    """Return how far a running job has said it is: percent, text, and when it said so; null if it hasn't.
+
+    Args:
+        ref: the job
+    """
+    return await caller.backend.core.progress(ref)
 
 
 @method(

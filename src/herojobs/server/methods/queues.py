@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from herojobs.job import Job
 from herojobs.jsonrpc import Example
 from herojobs.jsonrpc.codes import Code
 from herojobs.live import admin
@@ -12,7 +13,7 @@ from herojobs.names import fixed_name
 from herojobs.server.backend import Backend
 from herojobs.server.caller import Caller
 from herojobs.server.methods.registry import method
-from herojobs.server.shapes import CircleId, Queue, Topic
+from herojobs.server.shapes import CircleId, Queue, Topic, shown_job
 from herojobs.sessions import Role
 
 SHOWN = {
@@ -103,6 +104,46 @@ async def resume(caller: Caller, circle_id: CircleId, topic: Topic) -> Queue:
     """
     await caller.backend.core.rules.resume(circle_id, topic)
     return (await look(caller.backend, [Name.of(circle_id, topic)]))[0]
+
+
+@method("queue.peek", Role.VIEWER, errors=(Code.UNAVAILABLE,), example=Example(_NAMED, None))
+async def peek(caller: Caller, circle_id: CircleId, topic: Topic) -> Job | None:
+    """Return the job that is next in a queue, without taking it; null if none waits.
+
+    Args:
+        circle_id: its circle
+        topic: its topic
+    """
+    job = await caller.backend.core.peek(circle_id, topic)
+    return None if job is None else shown_job(job)
+
+
+@method("queue.paused", Role.VIEWER, example=Example({}, []))
+async def paused(caller: Caller) -> list[str]:
+    """Return what is paused: circles, and topics as circle/topic."""
+    return [name for name in await caller.backend.core.paused() if caller.may_see(name.partition("/")[0])]
+
+
+@method("circle.pause", Role.OPERATOR, example=Example({"circle_id": "demo"}, True), changes=True)
+async def pause_circle(caller: Caller, circle_id: CircleId) -> bool:
+    """Have no more jobs of a circle start until it is resumed.
+
+    Args:
+        circle_id: the circle
+    """
+    await caller.backend.core.rules.pause(circle_id, None)
+    return True
+
+
+@method("circle.resume", Role.OPERATOR, example=Example({"circle_id": "demo"}, True), changes=True)
+async def resume_circle(caller: Caller, circle_id: CircleId) -> bool:
+    """Have jobs of a circle start again; topics that were paused by themselves stay so.
+
+    Args:
+        circle_id: the circle
+    """
+    await caller.backend.core.rules.resume(circle_id, None)
+    return True
 
 
 @method("circle.list", Role.VIEWER, errors=(Code.UNAVAILABLE,), example=Example({}, ["demo"]))
