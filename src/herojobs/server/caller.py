@@ -22,9 +22,12 @@ class Stream(Protocol):
     def unsubscribe(self, id: str) -> bool:
         """End a subscription; return whether there was one."""
 
+    def adopt(self, key: str | None) -> None:
+        """Have further messages be of a session key's session; None: of nobody."""
+
 
 class Caller:
-    """Who calls.
+    """Who calls, as it was when its message came: the calls of a batch see the same session.
 
     Attributes:
         backend: what methods work on.
@@ -44,15 +47,8 @@ class Caller:
         self.local = local
         self.stream = stream
         self.url = url
-        self.key = ""
-        self.session: Session | None = None
-        self.open(key)
-
-    def open(self, key: str) -> Session | None:
-        """Take a session key; return the session it opens."""
-        self.session = self.backend.session_of(key, self.local)
+        self.session: Session | None = backend.session_of(key, local)
         self.key = key if self.session is not None else ""
-        return self.session
 
     def may_see(self, circle: str) -> bool:
         """Return whether the caller may see a circle, given by its fixed name."""
@@ -63,8 +59,3 @@ class Caller:
         """The circles that the caller sees, None = all."""
         assert self.session is not None
         return None if "*" in self.session.circles else self.session.circles
-
-    def refresh(self) -> None:
-        """Look again whether the session key is valid; on a connection that stays open it may have been revoked."""
-        if self.key or self.session is LOCAL:
-            self.open(self.key)

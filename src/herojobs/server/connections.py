@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+from types import EllipsisType
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from herojobs.errors import RpcError
+from herojobs.errors import HeroJobsError, RpcError
 from herojobs.jsonrpc.codes import Code
 from herojobs.server.backend import Backend
 from herojobs.server.caller import Caller, Stream
+from herojobs.server.errors import translate
 from herojobs.server.limits import Limiter
 from herojobs.server.login import key_of
 
@@ -46,15 +48,32 @@ class Gate:
             return RpcError(Code.FORBIDDEN, f"Forbidden: this server isn't {host[:80]!r}", {"hint": hint})
         return None
 
-    def caller(self, scope: Scope, headers: Headers, stream: Stream | None = None) -> Caller:
-        """Return who calls: by its session key, or as somebody of this machine."""
-        return Caller(
-            self.backend,
-            key=key_of(headers),
-            local=self._is_local(scope),
-            stream=stream,
-            url=url_of(scope, headers),
-        )
+    def caller(
+        self, scope: Scope, headers: Headers, stream: Stream | None = None, key: str | EllipsisType | None = ...
+    ) -> Caller:
+        """Return who calls: by its session key, or as somebody of this machine.
+
+        Args:
+            scope: its connection.
+            headers: what came with it.
+            stream: its WebSocket, if it is one.
+            key: the session key that counts in the place of the header's; None: it has closed its session.
+
+        Raises:
+            RpcError: the sessions can't be read now.
+        """
+        try:
+            return Caller(
+                self.backend,
+                key=(key or "") if key is not ... else key_of(headers),
+                local=key is not None and self._is_local(scope),
+                stream=stream,
+                url=url_of(scope, headers),
+            )
+        except (HeroJobsError, OSError) as e:
+            error = translate(e)
+            assert error is not None
+            raise error from e
 
     def admit(self, caller: Caller, scope: Scope, number: int) -> None:
         """Count calls of a caller.

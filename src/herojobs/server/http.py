@@ -95,7 +95,11 @@ class _Rpc:
             error = RpcError(Code.TOO_LARGE, "Too large", {"expected": f"at most {self._most:,} bytes"})
             await _send(send, 413, encode_error(None, error), more=((b"connection", b"close"),))
             return
-        caller = self._gate.caller(scope, headers)
+        try:
+            caller = self._gate.caller(scope, headers)
+        except RpcError as e:
+            await _send(send, 503, encode_error(None, e))
+            return
         answer = await self._dispatcher.answer(body, caller, lambda number: self._gate.admit(caller, scope, number))
         if answer is None:
             await _send(send, 204, b"")

@@ -18,13 +18,16 @@ from herojobs.live.events import Event
 from herojobs.names import Queue
 from herojobs.server.caller import Caller
 from herojobs.server.connections import Gate
+from herojobs.server.login import key_of
 
 MOST_EVENTS = 1000
 """Events that are held for a slow reader; the oldest are dropped, and it is told how many."""
 MOST_SUBSCRIPTIONS = 100
 MOST_CALLS = 100
 """Calls of one connection that run at once; further ones wait unread, so that they hold up their sender."""
-CLOSE_POLICY, CLOSE_TOO_LARGE, CLOSE_GOING = 1008, 1009, 1001
+PAUSE = 1.0
+"""Seconds between two tries to read the sessions."""
+CLOSE_POLICY, CLOSE_GOING, CLOSE_LATER = 1008, 1001, 1013
 
 
 class _Wish(NamedTuple):
@@ -61,7 +64,11 @@ class WebSockets:
             await websocket.close(CLOSE_POLICY, refused.message)
             return
         await websocket.accept()
-        connection = _Connection(websocket, self._dispatcher, self._gate)
+        try:
+            connection = _Connection(websocket, self._dispatcher, self._gate)
+        except RpcError as e:
+            await websocket.close(CLOSE_LATER, e.message[:100])
+            return
         await connection.serve()
 
 
@@ -73,7 +80,8 @@ class _Connection:
         self._dispatcher = dispatcher
         self._gate = gate
         self._feed = gate.backend.feed
-        self._caller = gate.caller(websocket.scope, websocket.headers, self)
+        self._key: str | None = key_of(websocket.headers)
+        self._caller = self._look()
         self._wishes: dict[str, _Wish] = {}
         self._numbers = itertools.count(1)
         self._events: deque[tuple[str, Queue, Event]] = deque()
@@ -103,6 +111,16 @@ class _Connection:
     def unsubscribe(self, id: str) -> bool:
         """See `Stream`."""
         return self._wishes.pop(id, None) is not None
+
+    def adopt(self, key: str | None) -> None:
+        """See `Stream`."""
+        self._key = key
+        self._caller = self._look()
+
+    def _look(self) -> Caller:
+        """Return who calls now: the session may have been revoked, or another one opened."""
+        scope, headers = self._websocket.scope, self._websocket.headers
+        return self._gate.caller(scope, headers, self, self._key)
 
     def _hear(self, queue: Queue, events: list[Event]) -> None:
         if not self._allowed(queue):
@@ -160,26 +178,36 @@ class _Connection:
 
     async def _answer(self, data: bytes) -> None:
         try:
-            self._caller.refresh()
-            if len(data) > self._gate.settings.server_max_body:
-                answer: bytes | None = encode_error(None, RpcError(Code.TOO_LARGE, "Too large"))
-            else:
-                scope = self._websocket.scope
-                answer = await self._dispatcher.answer(
-                    data, self._caller, lambda number: self._gate.admit(self._caller, scope, number)
-                )
+            answer = await self._answer_to(data)
             if answer is not None:
                 with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):  # it went away meanwhile
                     await self._send(answer)
         finally:
             self._slots.release()
 
+    async def _answer_to(self, data: bytes) -> bytes | None:
+        if len(data) > self._gate.settings.server_max_body:
+            return encode_error(None, RpcError(Code.TOO_LARGE, "Too large"))
+        try:
+            caller = self._look()
+        except RpcError as e:
+            return encode_error(None, e)
+        scope = self._websocket.scope
+        return await self._dispatcher.answer(data, caller, lambda number: self._gate.admit(caller, scope, number))
+
     async def _tell(self) -> None:
         """Send events as they come; the connection's own flow control says how fast it is read."""
         while True:
             await self._due.wait()
             self._due.clear()
-            self._caller.refresh()
+            try:
+                self._caller = self._look()
+            except RpcError:  # whether the session holds can't be told now
+                self._events.clear()
+                self._gap = True
+                await asyncio.sleep(PAUSE)
+                self._due.set()
+                continue
             while self._events or self._missed or self._gap:
                 if self._gap:
                     self._gap = False

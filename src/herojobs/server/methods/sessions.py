@@ -19,9 +19,11 @@ def open_session(caller: Caller, token: str) -> Session:
     Args:
         token: the session key; empty for the local session, where no sessions were made
     """
-    session = caller.open(token)
+    session = caller.backend.session_of(token, caller.local)
     if session is None:
         raise RpcError(Code.UNAUTHORIZED, "Unauthorized: no such session, or it has ended", {"field": "token"})
+    if caller.stream is not None:
+        caller.stream.adopt(token)
     return shown_session(session)
 
 
@@ -42,6 +44,6 @@ async def list_sessions(caller: Caller) -> list[Session]:
 @method("session.close", Role.VIEWER, example=Example({}, True))
 def close_session(caller: Caller) -> bool:
     """Forget the session on this WebSocket; its key stays valid. Where no sessions were made nothing changes."""
-    if caller.session is not LOCAL:
-        caller.session, caller.key = None, ""
+    if caller.stream is not None and caller.session is not LOCAL:
+        caller.stream.adopt(None)
     return True
