@@ -176,6 +176,22 @@ async def test_a_document_on_disk_serves_when_none_can_be_had(calls: Calls, serv
     assert (await calls.one(gone, "only.this")).error.code == 2001  # type: ignore[union-attr]
 
 
+async def test_a_document_that_one_process_refreshes_is_seen_by_all(calls: Calls, service: Make, peer: Peer) -> None:
+    one, other = calls.caller(service()), calls.caller(service())
+    await calls(other, {"method": "pets.list"})
+    known = other._peers["pets"]
+    assert known._document is not None
+    discovered = peer.looked()[1]["discover"]
+    (calls.home / "var/openrpc/documents/pets.json").write_text('{"methods": []}')
+    (answered,) = await calls(other, {"method": "pets.list"})
+    assert answered.error is not None
+    assert answered.error.code == -32601
+    assert await one.document("pets", calls.context(circle=""), refresh=True) is not None
+    (answered,) = await calls(other, {"method": "pets.list"})
+    assert answered.error is None
+    assert peer.looked()[1]["discover"] == discovered + 1
+
+
 @pytest.mark.parametrize(
     ("document", "told"), [("no.json", "No such file"), ("bad.json", 'no list "methods"'), ("good.json", "")]
 )

@@ -177,6 +177,16 @@ def test_services(server: Running) -> None:
     assert server.call("service.list")[0]["name"] == "herojobs"
     assert server.call("service.get", "herojobs")["document"]["openrpc"] == "1.2.6"
     assert server.error("service.get", "herojob").data["hint"] == "did you mean 'herojobs'?"  # type: ignore[index]
+    table = {"url": "unix:/nowhere", "timeout": 1}
+    assert server.call("service.set", "gone", table) == {"name": "gone", "url": "unix:/nowhere", "document": None}
+    assert [each["name"] for each in server.call("service.list")] == ["herojobs", "gone"]
+    assert server.call("service.get", "gone")["document"] is None
+    error = server.error("service.refresh", "gone")
+    assert (error.code, "/nowhere: No such file or directory" in error.message) == (2001, True)
+    assert "did you mean 'url'" in server.error("service.set", "bad", {"urk": "x"}).message
+    assert server.call("service.remove", "gone") is True
+    assert server.error("service.remove", "gone").code == -32602
+    assert server.error("service.remove", "herojobs").code == -32602
 
 
 def test_every_method_says_its_role() -> None:

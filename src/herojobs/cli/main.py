@@ -12,7 +12,21 @@ from typing import Annotated
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError  # typer gives no other way to these two
 
-from herojobs.cli import ai, chaos, databases, doctor, hooks, jobs, queues, schedules, scripts, serve, server, sessions
+from herojobs.cli import (
+    ai,
+    chaos,
+    databases,
+    doctor,
+    hooks,
+    jobs,
+    queues,
+    schedules,
+    scripts,
+    serve,
+    server,
+    services,
+    sessions,
+)  # fmt: skip
 from herojobs.cli.common import INTERRUPTED, TROUBLE, USAGE, code_for, options
 
 app = typer.Typer(
@@ -29,6 +43,7 @@ for group in (jobs, queues, serve, server, doctor, chaos, scripts, hooks, sessio
 app.add_typer(ai.app, name="ai")
 app.add_typer(databases.app, name="ourdb")
 app.add_typer(schedules.app, name="schedule")
+app.add_typer(services.app, name="service")
 app.add_typer(sessions.app, name="session")
 app.add_typer(scripts.rhai_app, name="rhai")
 

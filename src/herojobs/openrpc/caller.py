@@ -115,6 +115,22 @@ class Caller:
             raise answered.error
         return msgspec.json.decode(answered.result)
 
+    async def document(self, service: str, context: CallContext, *, refresh: bool = False) -> dict[str, Any] | None:
+        """Return a service's document, None if it has none; the context's log says why.
+
+        Args:
+            service: its name.
+            context: who asks; an empty circle is an administrator, who sees all services.
+            refresh: whether to ask the service though a current document is at hand; other processes see the new one.
+
+        Raises:
+            Fault: there is no such service, or the document that its settings name can't be read.
+        """
+        found = await self._peer(service, self.services.get(service, context.circle or None)).document(
+            context, refresh=refresh
+        )
+        return None if found is None else found.raw
+
     async def methods(self, circle: str, context: CallContext | None = None) -> list[MethodInfo]:
         """Return the methods that a circle may call and that are described: Python methods, then those of services.
 
@@ -185,7 +201,7 @@ class Caller:
             return peer
         if not service:
             return None
-        return self._peer(service, self.services.get(service, context.circle))
+        return self._peer(service, self.services.get(service, context.circle or None))
 
     def _peer(self, name: str, service: Service) -> Peer:
         peer = self._peers.get(name)
@@ -287,7 +303,7 @@ class Caller:
                 seconds = min(plan.timeout or peer.service.timeout, context.left)
                 if seconds <= 0:
                     raise timed_out(0, "the job's time is over", sent=False)
-                reply = await peer.transport.send(body, ids, {"idempotency-key": context.ref}, seconds)
+                reply = await (await peer.opened()).send(body, ids, {"idempotency-key": context.ref}, seconds)
         except Fault as e:
             status = f"{e.status}, " if e.status else ""
             took = (time.perf_counter() - began) * 1000

@@ -15,7 +15,7 @@ class CallContext:
 
     Attributes:
         ref: reference of the job, `circle/topic/id`; the ids of its calls are made of it.
-        circle: its circle, name fixed: it decides which services there are.
+        circle: its circle, name fixed: it decides which services there are. Empty: an administrator, who sees all.
         write: takes a line for the job's log.
         deadline: monotonic time when it must be over.
     """

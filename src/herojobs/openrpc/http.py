@@ -17,7 +17,7 @@ import httpx2
 
 from herojobs.jsonrpc.codes import Code
 from herojobs.openrpc.faults import Fault, bad_answer, refused, timed_out, unreachable
-from herojobs.openrpc.transport import CONNECT_TIMEOUT, Reply, read, too_long
+from herojobs.openrpc.transport import CONNECT_TIMEOUT, Reply, read, too_long, why
 from herojobs.settings import Service
 
 KEEP_ALIVE = 3.0
@@ -53,6 +53,7 @@ class HttpTransport:
         self._client = httpx2.AsyncClient(
             transport=httpx2.AsyncHTTPTransport(
                 uds=socket,
+                verify=self._url.startswith("https:"),  # reading the certificates of all authorities takes a while
                 limits=httpx2.Limits(max_connections=service.concurrency, keepalive_expiry=KEEP_ALIVE),
             ),
             headers={**own, **headers},
@@ -87,7 +88,7 @@ class HttpTransport:
         except httpx2.TimeoutException:
             raise unreachable(f"no connection within {timeout.connect:g} s", sent=sent) from None
         except httpx2.HTTPError as e:
-            raise unreachable(_why(e), sent=sent, again=not _untrusted(e)) from None
+            raise unreachable(why(e, self._service), sent=sent, again=not _untrusted(e)) from None
         except (ValueError, httpx2.InvalidURL) as e:  # a header that can't be sent
             raise unreachable(str(e), again=False) from None
 
@@ -109,7 +110,7 @@ class HttpTransport:
         except TimeoutError:
             raise timed_out(seconds) from None
         except httpx2.HTTPError as e:
-            raise unreachable(_why(e)) from None
+            raise unreachable(why(e, self._service)) from None
 
     async def _read(self, response: httpx2.Response, ids: Collection[str]) -> Reply:
         status = response.status_code
@@ -191,13 +192,6 @@ def _retry_after(text: str) -> float | None:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, OverflowError):
         return None
-
-
-def _why(error: Exception) -> str:
-    cause: BaseException = error
-    while not str(cause) and cause.__cause__ is not None:
-        cause = cause.__cause__
-    return str(cause) or type(error).__name__
 
 
 def _untrusted(error: BaseException | None) -> bool:

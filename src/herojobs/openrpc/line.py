@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 
 from herojobs.openrpc.faults import timed_out, unreachable
-from herojobs.openrpc.transport import Reply, ids_in, read, too_long
+from herojobs.openrpc.transport import Reply, ids_in, read, too_long, why
 from herojobs.settings import Service
 
 CHUNK = 1 << 16
@@ -45,7 +45,7 @@ class LineTransport:
         except TimeoutError:
             raise timed_out(seconds, sent=sent) from None
         except OSError as e:
-            raise unreachable(f"{self._path}: {e.strerror or e}", sent=sent) from None
+            raise unreachable(why(e, self._service), sent=sent) from None
         finally:
             if writer is not None:
                 writer.transport.abort()

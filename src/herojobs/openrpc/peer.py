@@ -7,6 +7,7 @@ import itertools
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,7 +19,7 @@ from herojobs.openrpc.context import CallContext
 from herojobs.openrpc.document import BrokenDocument, Document, DocumentedMethod, unknown_method
 from herojobs.openrpc.faults import Fault, bad_answer
 from herojobs.openrpc.services import write_whole
-from herojobs.openrpc.transport import Transport, open_transport
+from herojobs.openrpc.transport import Transport, open_transport, prepare
 from herojobs.settings import Service
 
 FRESH = 300.0
@@ -46,30 +47,33 @@ class Peer:
         self.room = asyncio.Semaphore(service.concurrency)
         self._home = home
         self._file = folder / f"{name}.json" if folder is not None else None
-        self._transport: Transport | None = None
+        self.transport: Transport | None = None
         self._document: Document | None = None
         self._data = b""
         self._good_until = 0.0
         self._refresh_from = 0.0
+        self._refreshed = 0.0
+        self._seen = self._changed()
         self._lock = asyncio.Lock()
         self._numbers = itertools.count(1)
 
-    @property
-    def transport(self) -> Transport:
-        """The way to it, opened at the first call.
+    async def opened(self) -> Transport:
+        """Return the way to it, opened at the first call.
 
         Raises:
             Fault: a header's variable isn't set.
         """
-        if self._transport is None:
-            self._transport = open_transport(self.service, self.address)
-        return self._transport
+        if self.transport is None:
+            await prepare(self.service)
+        if self.transport is None:
+            self.transport = open_transport(self.service, self.address)
+        return self.transport
 
     async def close(self) -> None:
         """Close its connections."""
-        if self._transport is not None:
-            await self._transport.close()
-            self._transport = None
+        if self.transport is not None:
+            await self.transport.close()
+            self.transport = None
 
     async def close_when_idle(self) -> None:
         """Close its connections once no call is under way any more."""
@@ -106,11 +110,15 @@ class Peer:
         """
         if self.service.document == "none":
             return None
+        if self._seen != self._changed():  # another process has a newer one
+            with suppress(OSError, BrokenDocument):
+                self._load()
         if refresh or time.monotonic() >= self._good_until:
             asked = time.monotonic()
             async with self._lock:
-                if self._good_until <= asked or (refresh and self._refresh_from <= asked):
+                if self._refreshed <= asked:  # nobody else has while we waited
                     await self._refresh(context)
+                    self._refreshed = time.monotonic()
         return self._document
 
     async def _refresh(self, context: CallContext) -> None:
@@ -131,7 +139,7 @@ class Peer:
         self._good_until = time.monotonic() + wait
         if self._document is None and wait == AGAIN and self._file is not None:
             with suppress(OSError, BrokenDocument):
-                self._take(self._file.read_bytes(), keep=False)
+                self._load()
         if self._document is not None:
             context.log(f"{self.name}: its document can't be had now ({why}); an older one serves")
         else:
@@ -142,20 +150,19 @@ class Peer:
         seconds = min(self.service.timeout, DISCOVER_TIMEOUT)
         if source == "discover":
             id = f"rpc.discover#{next(self._numbers)}"
-            reply = await self.transport.send(encode_request("rpc.discover", None, id), [id], {}, seconds)
+            reply = await (await self.opened()).send(encode_request("rpc.discover", None, id), [id], {}, seconds)
             answer = reply.answers[0]
             if answer.error is not None:
                 raise answer.error
             return answer.result
         if "://" in source:
-            from herojobs.openrpc.http import HttpTransport
-
             same = urlsplit(source)[:2] == urlsplit(self.service.url)[:2]  # nobody else sees the headers
             headers = self.service.headers if same else {}
-            made = open_transport(msgspec.structs.replace(self.service, url=source, headers=headers))
-            assert isinstance(made, HttpTransport)
+            service = msgspec.structs.replace(self.service, url=source, headers=headers)
+            await prepare(service)
+            made: Any = open_transport(service)
             try:
-                return await made.get(seconds)
+                return bytes(await made.get(seconds))
             finally:
                 await made.close()
         path = self._home / Path(source).expanduser()
@@ -167,12 +174,30 @@ class Peer:
             raise bad_answer(f"the document {path} of service {self.name} can't be read: {told}") from None
         return data
 
-    def _take(self, data: bytes, *, keep: bool = True) -> None:
-        """Make a document the current one; compiled schemas stay if it is the one that was there."""
-        if self._document is not None and data == self._data:
-            return
-        self._document, self._data = Document(data), data
-        if keep and self._file is not None:
+    def _take(self, data: bytes) -> None:
+        """Make a document the current one, and keep it for when none can be had."""
+        if self._use(data) and self._file is not None:
             with suppress(OSError):  # it is a fallback, no more
                 self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 write_whole(self._file, data)
+            self._seen = self._changed()
+
+    def _load(self) -> None:
+        """Make the document that is kept the current one."""
+        assert self._file is not None
+        self._seen = self._changed()
+        self._use(self._file.read_bytes())
+
+    def _use(self, data: bytes) -> bool:
+        """Return whether this is another document; compiled schemas stay if it is the one that was there."""
+        if self._document is not None and data == self._data:
+            return False
+        self._document, self._data = Document(data), data
+        return True
+
+    def _changed(self) -> int:
+        """Return when the document that is kept was written, 0 if there is none."""
+        try:
+            return 0 if self._file is None else self._file.stat().st_mtime_ns
+        except OSError:
+            return 0

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import os
+import ssl
+import sys
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -67,19 +71,26 @@ def open_transport(service: Service, address: str = "") -> Transport:
     Raises:
         Fault: a header's variable isn't set.
     """
-    scheme = urlsplit(service.url).scheme
-    if scheme == "unix+line":
-        from herojobs.openrpc.line import LineTransport
-
-        return LineTransport(service)
+    made = importlib.import_module(_module(service))
+    if service.url.startswith("unix+line:"):
+        return cast("Transport", made.LineTransport(service))
     headers = header_values(service)
-    if scheme in ("ws", "wss"):
-        from herojobs.openrpc.websocket import WebSocketTransport
+    if service.url.startswith("ws"):
+        return cast("Transport", made.WebSocketTransport(service, headers, address))
+    return cast("Transport", made.HttpTransport(service, headers, address))
 
-        return WebSocketTransport(service, headers, address)
-    from herojobs.openrpc.http import HttpTransport
 
-    return HttpTransport(service, headers, address)
+async def prepare(service: Service) -> None:
+    """Import what a service's transport needs, in a thread: it takes too long for an event loop."""
+    module = _module(service)
+    if module not in sys.modules:
+        await asyncio.to_thread(importlib.import_module, module)
+
+
+def _module(service: Service) -> str:
+    scheme = urlsplit(service.url).scheme
+    name = "line" if scheme == "unix+line" else "websocket" if scheme in ("ws", "wss") else "http"
+    return f"herojobs.openrpc.{name}"
 
 
 def header_values(service: Service) -> dict[str, str]:
@@ -132,6 +143,20 @@ def read(data: bytes, ids: Collection[str]) -> list[Answer]:
     if len(found) != len(ids):
         raise bad_answer(f"{len(found)} answers to {len(ids)} calls")
     return answers
+
+
+def why(error: BaseException, service: Service) -> str:
+    """Return why a connection failed: the system's word where there is one, which tells more than a library's."""
+    parts = urlsplit(service.url)
+    place = parts.netloc or parts.path
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        if isinstance(cause, OSError) and cause.errno is not None and not isinstance(cause, ssl.SSLError):
+            return f"{place}: {os.strerror(cause.errno) if cause.errno > 0 else cause.strerror}"
+        cause = cause.__cause__ or cause.__context__
+    return f"{place}: {str(error) or type(error).__name__}"
 
 
 def too_long(service: Service) -> Fault:

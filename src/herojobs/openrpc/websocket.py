@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 
 from herojobs.openrpc.faults import Fault, bad_answer, refused, timed_out, unreachable
-from herojobs.openrpc.transport import CONNECT_TIMEOUT, Reply, ids_in, read, too_long
+from herojobs.openrpc.transport import CONNECT_TIMEOUT, Reply, ids_in, read, too_long, why
 from herojobs.settings import Service
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
@@ -183,4 +183,4 @@ class WebSocketTransport:
         if isinstance(error, InvalidHandshake | WebSocketException):
             return bad_answer(f"it speaks no WebSocket: {error}")
         again = not isinstance(error, ssl.SSLCertVerificationError)
-        return unreachable(str(error) or type(error).__name__, again=again)
+        return unreachable(why(error, self._service), again=again)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ from herojobs.settings import Settings
 
 if TYPE_CHECKING:
     from herojobs.openrpc.caller import Answered, Caller
+
+_CALLER = "herojobs.openrpc.caller"
 
 
 class OpenRpcProcessor:
@@ -58,6 +62,8 @@ class OpenRpcProcessor:
         deadline = time.monotonic() + (job.timeout or self._settings.default_timeout)
         circle = queue_name_fix(job.circle_id)
         call_context = JobCallContext(context.ref, circle, context.log, deadline, job=job, job_context=context)
+        if _CALLER not in sys.modules:  # HTTP and schemas take too long to import for an event loop
+            await asyncio.to_thread(importlib.import_module, _CALLER)
         answered = await self._caller_here().run(plan, call_context)
         failed = [place for place, each in enumerate(answered) if each.error is not None]
         if failed and not plan.keep:
@@ -85,7 +91,7 @@ class OpenRpcProcessor:
 
     def _caller_here(self) -> Caller:
         """Return the caller of the running loop; connections belong to the loop that opened them."""
-        from herojobs.openrpc.caller import Caller  # here: HTTP and schemas take a while to import
+        from herojobs.openrpc.caller import Caller
 
         loop = asyncio.get_running_loop()
         caller = self._callers.get(loop)

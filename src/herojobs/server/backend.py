@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from herojobs.client.core import Core
 from herojobs.jsonrpc import RpcError
 from herojobs.jsonrpc.codes import Code
 from herojobs.live.connect import connect_async
+from herojobs.openrpc import Services
 from herojobs.server.caller import LOCAL
 from herojobs.server.errors import RETRY_AFTER
 from herojobs.server.feed import Feed
@@ -19,6 +20,9 @@ from herojobs.server.submissions import Submissions
 from herojobs.sessions import Audit, Session, Sessions
 from herojobs.settings import Settings
 from herojobs.store import JobIndex, JobStore
+
+if TYPE_CHECKING:
+    from herojobs.openrpc import Caller
 
 T = TypeVar("T")
 
@@ -36,6 +40,7 @@ class Backend:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.stopping = asyncio.Event()
+        self._calls: Caller | None = None
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Backend:
@@ -51,6 +56,7 @@ class Backend:
             self.audit = Audit(self.settings)
             self._stack.callback(self.audit.close)
             self.core = Core(self.settings, self.redis, self.store, self.index, self.sessions)
+            self.services = Services(self.settings)
             self.submissions = Submissions(self.core, self.settings.max_params)
             self.feed = await self._stack.enter_async_context(Feed(self.redis))
             self.leases = Leases(self.redis, self.store, self.settings, self.feed, self.core.rules.read)
@@ -61,6 +67,16 @@ class Backend:
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    def calls(self) -> Caller:
+        """Return what calls other services, for their documents; made when it is first asked for."""
+        if self._calls is None:
+            from herojobs.jsonrpc import Methods
+            from herojobs.openrpc import Caller, PythonMethods
+
+            self._calls = Caller(self.settings, PythonMethods(Methods()))
+            self._stack.push_async_callback(self._calls.close)
+        return self._calls
 
     def session_of(self, key: str, local: bool) -> Session | None:
         """Return the session of a caller, None if there is none.
