@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 PY := .venv/bin/python
 UV := .venv/bin/uv
+unexport PYTHONDONTWRITEBYTECODE  # or every process that a test starts compiles all it imports anew
 export PATH := $(CURDIR)/.venv/bin:$(HOME)/.cargo/bin:$(PATH)
 
 help: ## list the targets
