@@ -56,3 +56,8 @@ def test_the_demo_shows_jobs_of_every_kind(run: Run) -> None:
     shown = run(EXAMPLES / "demo.py")
     for word in ("This is a test job", "openrpc", "ai", "timed out", "cancelled", "did you", "herojobs dev"):
         assert word in shown
+
+
+def test_flows(run: Run) -> None:
+    assert run(EXAMPLES / "chain.py") == "in all: 42\n"
+    assert run(EXAMPLES / "fan_out.py") == "the sum of the squares: 55\njobs in the flow: 6\n"

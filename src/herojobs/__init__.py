@@ -14,15 +14,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from herojobs.client import AsyncHeroJobs, HeroJobs
-    from herojobs.job import Job, JobStatus, ParamsType, Reason
+    from herojobs.job import After, Job, JobStatus, ParamsType, Reason
     from herojobs.watchdog.inline import InlineWatchDog
     from herojobs.watchdog.watchdog import WatchDog
 
 __version__ = "0.1.0"
 
-__all__ = ["AsyncHeroJobs", "HeroJobs", "InlineWatchDog", "Job", "JobStatus", "ParamsType", "Reason", "WatchDog"]
+__all__ = [
+    "After",
+    "AsyncHeroJobs",
+    "HeroJobs",
+    "InlineWatchDog",
+    "Job",
+    "JobStatus",
+    "ParamsType",
+    "Reason",
+    "WatchDog",
+]
 
 _LATER = {
+    "After": "herojobs.job",
     "Job": "herojobs.job",
     "JobStatus": "herojobs.job",
     "ParamsType": "herojobs.job",

@@ -109,6 +109,23 @@ def is_clock_faked() -> bool:
     return _clock is not None
 
 
+ON_FAILURE = ("run", "cancel", "fail")
+MAX_AFTER = 10_000
+
+
+class After(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A job that another one comes after.
+
+    Attributes:
+        ref: its reference.
+        on_failure: what becomes of the other one if this one ends in error or is deleted: `run` all the same, `cancel`
+            (reason cancelled), or `fail` (reason failed).
+    """
+
+    ref: str
+    on_failure: str = "cancel"
+
+
 # Default factories other than list, dict and set make msgspec write a field even when it has its default.
 class Job(msgspec.Struct, omit_defaults=True):
     """A job, as it is stored in OurDB and Redis.
@@ -143,7 +160,9 @@ class Job(msgspec.Struct, omit_defaults=True):
         usage: what its run used of AI models: tokens, requests, cost (docs/ai.md).
         error_detail: what a program can read of the error, such as the code that a called service gave.
         schedule: the schedule and tick that made it, as name@unix-seconds.
-        cancelled_while: where a cancel found it: queued, scheduled, retrying (it waited for its next try), running (it
+        after: the jobs that must be over before it runs.
+        cancelled_while: where a cancel found it: queued, scheduled, waiting (for other jobs), retrying
+            (it waited for its next try), running (it
             stopped when asked) or killed (it didn't).
         retries: how many more times it is tried when its content fails; None = by the setting `retry`, normally 0.
         retry_delay: seconds before the first retry, doubled for each further one; None = by the setting `retry`.
@@ -186,6 +205,7 @@ class Job(msgspec.Struct, omit_defaults=True):
     error_detail: dict[str, Any] = {}
     usage: dict[str, Any] = {}
     schedule: str = ""
+    after: list[After] = []
     cancelled_while: str = ""
     retries: int | None = None
     retry_delay: float | None = None
@@ -356,7 +376,22 @@ def validate(job: Job, *, max_params: int = DEFAULT_MAX_PARAMS) -> Queue:
         _check_keys(job)
     if job.expires_at:
         _check_expiry(job)
+    if job.after:
+        _check_after(job, queue)
     return queue
+
+
+def _check_after(job: Job, queue: Queue) -> None:
+    if len(job.after) > MAX_AFTER:
+        raise InvalidJob("after", f"{len(job.after)} jobs", "too many", f"at most {MAX_AFTER:,}")
+    for each in job.after:
+        if each.on_failure not in ON_FAILURE:
+            raise InvalidJob("on_failure", each.on_failure, "no such way", "run, cancel or fail")
+        ref = Ref.parse(each.ref)
+        if ref.queue.circle != queue.circle:
+            raise InvalidJob(
+                "after", each.ref, f"it belongs to another circle than {queue.circle}", "jobs of the circle"
+            )
 
 
 NEVER_RETRIED = frozenset({Reason.DONE, Reason.CANCELLED, Reason.REMOVED, Reason.EXPIRED, Reason.RETRYING})

@@ -82,7 +82,16 @@ class Expired:
     at: int
 
 
-Outcome = Done | Failed | Refused | TimedOut | Cancelled | Killed | OutOfMemory | Lost | Expired
+@dataclass(frozen=True, slots=True)
+class ParentFailed:
+    """A job that it came after ended in error or was deleted: it never ran."""
+
+    ref: str
+    why: str
+    cancel: bool
+
+
+Outcome = Done | Failed | Refused | TimedOut | Cancelled | Killed | OutOfMemory | Lost | Expired | ParentFailed
 
 
 def apply(job: Job, outcome: Outcome, now_ms: int) -> None:
@@ -120,6 +129,10 @@ def apply(job: Job, outcome: Outcome, now_ms: int) -> None:
         case Expired(at):
             when = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             job.reason, job.error = Reason.EXPIRED.value, f"expired: it hadn't started by {when}"
+        case ParentFailed(ref, why, cancel):
+            job.error = f"{ref}, which it waited for, {why}"
+            job.reason = Reason.CANCELLED.value if cancel else Reason.FAILED.value
+            job.cancelled_while = "waiting" if cancel else ""
         case Lost(attempts):
             job.reason, job.error = (
                 Reason.LOST.value,

@@ -116,7 +116,7 @@ def test_a_late_extension_takes_up_its_lease_unless_another_has_it(redis: Redis)
     assert claim(redis, 1, "b", T0 + LEASE + 2) == [1]
     answer = redis.run(calls.extend(Q, LEASE, [(1, "a"), (2, "a"), (9, "a")], now=T0 + LEASE + 3))
     assert answer == calls.Extended(lost=[1], cancelled=[], missing=[9])
-    assert redis.run(calls.counts(Q)) == (0, 0, 0, 2)
+    assert redis.run(calls.counts(Q)) == (0, 0, 0, 2, 0)
 
 
 def test_finish_leaves_nothing_but_the_hash(redis: Redis) -> None:
@@ -234,7 +234,7 @@ def requeue(redis: Redis, *entries: tuple[int, int, int]) -> calls.Requeued:
 
 def test_requeue_after_a_wipe(redis: Redis) -> None:
     assert requeue(redis, (1, 0, 0), (2, 0, 4), (3, T0 + 9, 0)) == ([1, 2, 3], [])
-    assert redis.run(calls.counts(Q)) == (1, 1, 1, 0)
+    assert redis.run(calls.counts(Q)) == (1, 1, 1, 0, 0)
     assert requeue(redis, (1, 0, 0), (2, 0, 4), (3, T0 + 9, 0)) == ([], []), "repeated"
     (first, *_) = redis.run(calls.claim(Q, 1, LEASE, "a", now=T0)).jobs
     assert (first.number, first.at) == (2, 3), "attempts go on counting"
@@ -273,7 +273,7 @@ def test_restore_after_a_wipe(redis: Redis) -> None:
     entries = [(id, "a", job(id), 1, True) for id in (1, 2, 3, 4)]
     assert redis.run(calls.restore(Q, LEASE, entries, now=T0)) == [True, False, True, False]
     assert redis.run(calls.restore(Q, LEASE, entries, now=T0)) == [True, False, True, False], "repeated"
-    assert redis.run(calls.counts(Q)) == (0, 0, 0, 3)
+    assert redis.run(calls.counts(Q)) == (0, 0, 0, 3, 0)
     assert finish(redis, 1)
     assert finish(redis, 3)
 

@@ -34,7 +34,7 @@ def test_a_script_that_the_server_does_not_know_is_loaded(driver: Driver[Any]) -
     assert driver.run(calls.submit(Q, [entry(1)])) == calls.Submitted([], [])
     driver.command("SCRIPT", "FLUSH")
     answers = driver.do(driver.redis.run_many([calls.submit(Q, [entry(1)]), calls.counts(Q), calls.counts(Q)]))
-    assert answers == [calls.Submitted([1], []), (1, 0, 0, 0), (1, 0, 0, 0)]
+    assert answers == [calls.Submitted([1], []), (1, 0, 0, 0, 0), (1, 0, 0, 0, 0)]
     assert driver.do(driver.redis.run_many([])) == []
 
 

@@ -154,3 +154,8 @@ class Good:
         while not os.path.exists(until):
             time.sleep(0.01)
         return "whole"
+
+    @action
+    def join(self, context: Context) -> str:
+        """Join the results of the jobs before this one."""
+        return "+".join(parent.result for parent in context.parents)  # type: ignore[attr-defined]

@@ -112,7 +112,7 @@ def in_redis(dog: Dog) -> str:
 
 
 def places(hero: HeroJobs) -> tuple[int, int, int]:
-    ((_, _, waiting, scheduled, active, _),) = hero.queues()
+    ((_, _, waiting, scheduled, active, *_),) = hero.queues()
     return waiting, scheduled, active
 
 

@@ -67,6 +67,10 @@ Expires = Annotated[
     str | None, typer.Option(help="When it ends unless it has started: ISO date and time, or a delay like 90s, 10m.")
 ]
 Keep = Annotated[bool, typer.Option("--log", help="Keep its output.")]
+AfterJobs = Annotated[list[str] | None, typer.Option("--after", help="A job that must be over first; repeatable.")]
+OnFailure = Annotated[
+    str, typer.Option("--on-failure", help="What becomes of it if one of these fails: cancel, fail, or run anyway.")
+]
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="A label; may be given more than once.")]
 At = Annotated[str | None, typer.Option(help="When it may start: ISO date and time, or a delay like 90s, 10m, 2h, 1d.")]
 
@@ -88,6 +92,8 @@ def submit(
     idempotency_key: IdempotencyKey = "",
     unique_key: UniqueKey = "",
     unique_until: UniqueUntil = "",
+    after: AfterJobs = None,
+    on_failure: OnFailure = "cancel",
     log: Keep = False,
     tag: Tags = None,
     json: Json = False,
@@ -107,6 +113,8 @@ def submit(
             retries=retries,
             retry_delay=retry_delay,
             retry_on=retry_on,
+            after=after or (),
+            on_failure=on_failure,
             log=log,
             idempotency_key=idempotency_key,
             unique_key=unique_key,
@@ -497,6 +505,7 @@ def _show(job: Job, progress: str = "") -> None:
         "took": _took(job),
         "tags": ", ".join(job.tags),
         "parent": job.parent,
+        "comes after": ", ".join(each.ref for each in job.after),
     }
     for name, value in rows.items():
         if value:

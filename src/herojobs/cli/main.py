@@ -17,6 +17,7 @@ from herojobs.cli import (
     chaos,
     databases,
     doctor,
+    flows,
     hooks,
     jobs,
     queues,
@@ -37,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (jobs, queues, serve, server, doctor, chaos, scripts, hooks, sessions):
+for group in (jobs, queues, serve, server, doctor, chaos, scripts, hooks, flows, sessions):
     for name, command in group.COMMANDS.items():
         app.command(name)(command)
 app.add_typer(ai.app, name="ai")

@@ -19,9 +19,9 @@ def queues(circle: Circle = None, json: Json = False) -> None:
     if json:
         common.print_json(found)
         return
-    made = common.table("circle", "topic", "waiting", "scheduled", "running", "state")
+    made = common.table("circle", "topic", "waiting", "held", "scheduled", "running", "state")
     for queue in found:
-        numbers = (queue.waiting, queue.scheduled, queue.active)
+        numbers = (queue.waiting, queue.held, queue.scheduled, queue.active)
         state = "[yellow]paused[/]" if queue.paused else ""
         made.add_row(queue.circle, queue.topic, *(f"{number:,}" for number in numbers), state)
     common.console().print(made if found else "no queues yet; `herojobs submit` makes one")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from herojobs.client.core import Core, QueueInfo
 from herojobs.client.given import AnyRef, new_job
 from herojobs.client.open import Opened, settings_for
-from herojobs.job import Job
+from herojobs.job import After, Job
 from herojobs.live.admin import Progress
 from herojobs.live.connect import connect_async
 from herojobs.names import Ref
@@ -66,6 +66,8 @@ class AsyncHeroJobs:
         unique_until: str | int = "",
         expires_at: int | datetime | None = None,
         if_exists: str = "return",
+        after: Iterable[AnyRef | After] = (),
+        on_failure: str = "cancel",
     ) -> Job:
         """Store a job and queue it; see `HeroJobs.submit`."""
         job = new_job(
@@ -87,12 +89,36 @@ class AsyncHeroJobs:
             unique_key,
             unique_until,
             expires_at,
+            after,
+            on_failure,
         )
         return (await self.submit_many([job], if_exists=if_exists))[0]
 
     async def submit_many(self, jobs: Iterable[Job | Mapping[str, Any]], *, if_exists: str = "return") -> list[Job]:
         """Store and queue many jobs, in batches; see `HeroJobs.submit_many`."""
         return await (await self._core()).submit_many(jobs, self._session_key, if_exists)
+
+    async def chain(self, jobs: Iterable[Job | Mapping[str, Any]], *, on_failure: str = "cancel") -> list[Job]:
+        """Submit jobs that come one after another; see `HeroJobs.chain`."""
+        return await (await self._core()).flows.chain(jobs, on_failure, self._session_key)
+
+    async def fan_in(
+        self,
+        jobs: Iterable[Job | Mapping[str, Any]],
+        then: Job | Mapping[str, Any],
+        *,
+        on_failure: str = "cancel",
+    ) -> tuple[list[Job], Job]:
+        """Submit jobs side by side and one after all of them; see `HeroJobs.fan_in`."""
+        return await (await self._core()).flows.fan_in(jobs, then, on_failure, self._session_key)
+
+    async def flow(self, ref: AnyRef) -> list[Job]:
+        """Return all jobs that hang together with one; see `HeroJobs.flow`."""
+        return await asyncio.to_thread((await self._core()).flows.find, ref)
+
+    async def cancel_flow(self, ref: AnyRef) -> list[Job]:
+        """Cancel all jobs that hang together with one; see `HeroJobs.cancel_flow`."""
+        return await (await self._core()).flows.cancel(ref)
 
     async def get(self, ref: AnyRef) -> Job:
         """Return a job as it is now; see `HeroJobs.get`."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from herojobs.client.core import Core, QueueInfo
 from herojobs.client.given import AnyRef, new_job
 from herojobs.client.open import Opened, at_once, settings_for
-from herojobs.job import Job
+from herojobs.job import After, Job
 from herojobs.live.admin import Progress
 from herojobs.live.connect import connect_blocking
 from herojobs.live.redis import run_sync
@@ -76,6 +76,8 @@ class HeroJobs:
         unique_until: str | int = "",
         expires_at: int | datetime | None = None,
         if_exists: str = "return",
+        after: Iterable[AnyRef | After] = (),
+        on_failure: str = "cancel",
     ) -> Job:
         """Store a job and queue it.
 
@@ -103,6 +105,10 @@ class HeroJobs:
             unique_until: `finished` (the default): until that job is over; `started`; or seconds since its submission.
             expires_at: if it hasn't started by then it ends, with reason `expired`: unix seconds or a datetime.
             if_exists: what happens if its key is taken: `return` the job that has it, or `raise`.
+            after: jobs of the circle that must be over before it runs; `After` gives one of them an `on_failure` of
+                its own.
+            on_failure: what becomes of it if one of these ends in error or is deleted: `cancel`, `fail`, or `run` all
+                the same.
 
         Returns:
             the job, with its id; another job, as it is now, if that has its key.
@@ -133,6 +139,8 @@ class HeroJobs:
             unique_key,
             unique_until,
             expires_at,
+            after,
+            on_failure,
         )
         return self.submit_many([job], if_exists=if_exists)[0]
 
@@ -150,6 +158,56 @@ class HeroJobs:
             as `submit`; a wrong job refuses all of them, with nothing written.
         """
         return run_sync(self._core.submit_many(jobs, self._session_key, if_exists))
+
+    def chain(self, jobs: Iterable[Job | Mapping[str, Any]], *, on_failure: str = "cancel") -> list[Job]:
+        """Submit jobs that come one after another: each runs once the one before is done.
+
+        All are checked before the first one is stored. If Redis goes away in between, those that were stored run.
+
+        Args:
+            jobs: new `Job` objects, or their fields by their Python names.
+            on_failure: what becomes of a job if the one before it ends in error: `cancel`, `fail` or `run`.
+
+        Returns:
+            the jobs, with their ids, in order.
+
+        Raises:
+            as `submit`.
+        """
+        return run_sync(self._core.flows.chain(jobs, on_failure, self._session_key))
+
+    def fan_in(
+        self,
+        jobs: Iterable[Job | Mapping[str, Any]],
+        then: Job | Mapping[str, Any],
+        *,
+        on_failure: str = "cancel",
+    ) -> tuple[list[Job], Job]:
+        """Submit jobs that may run side by side, and one that runs once all of them are over.
+
+        Args:
+            jobs: new `Job` objects, or their fields by their Python names.
+            then: the one that comes after them.
+            on_failure: what becomes of `then` if one of them ends in error: `cancel`, `fail` or `run`.
+
+        Returns:
+            the jobs, in order, and `then`.
+
+        Raises:
+            as `submit`; if `then` can't be submitted, the others run.
+        """
+        return run_sync(self._core.flows.fan_in(jobs, then, on_failure, self._session_key))
+
+    def flow(self, ref: AnyRef) -> list[Job]:
+        """Return all jobs that hang together with one, by `after`, in the order of their submission."""
+        return self._core.flows.find(ref)
+
+    def cancel_flow(self, ref: AnyRef) -> list[Job]:
+        """Cancel all jobs that hang together with one and aren't over; return them as they are now.
+
+        Those that wait for others end first, so that none of them starts; running ones are interrupted.
+        """
+        return run_sync(self._core.flows.cancel(ref))
 
     def get(self, ref: AnyRef) -> Job:
         """Return a job as it is now.

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from herojobs import job as jobs
 from herojobs.client.again import Again
+from herojobs.client.flows import Flows
 from herojobs.client.given import AnyRef, as_job, as_ref, redis_key
 from herojobs.client.rules import RuleBook
 from herojobs.errors import (
@@ -53,7 +54,10 @@ LAST_WORDS = 0.1
 
 
 class QueueInfo(NamedTuple):
-    """A queue and how many jobs are where; `scheduled` ones wait for their time, a `paused` queue's don't start."""
+    """A queue and how many jobs are where.
+
+    `scheduled` ones wait for their time, `held` ones for other jobs; those of a `paused` queue don't start.
+    """
 
     circle: str
     topic: str
@@ -61,6 +65,7 @@ class QueueInfo(NamedTuple):
     scheduled: int
     active: int
     paused: bool = False
+    held: int = 0
 
 
 class Core:
@@ -93,6 +98,8 @@ class Core:
         self._keyed = KeyedJobs(settings, store)
         self.again = Again(redis, store, self._keyed, index, self.submit_many)
         """What runs jobs once more."""
+        self.flows = Flows(store, index, self.submit_many, self.cancel)
+        """Jobs that come after others."""
         self.rules = RuleBook(RuleFile(settings.home), redis)
         """What is paused."""
 
@@ -114,6 +121,8 @@ class Core:
             job.created_ms = now
             job.session_key = job.session_key or session_key
             job.time_scheduled = job.time_scheduled or now // 1000
+            if job.after:
+                self.flows.prepare(job)
             by_queue.setdefault(queue, []).append(job)
         if self._settings.require_session:
             await self._check_keys(by_queue)
@@ -323,6 +332,7 @@ class Core:
                 each.scheduled,
                 each.leased,
                 rules.is_paused(queue),
+                each.held,
             )
             for queue, each in zip(wanted, counts, strict=True)
         ]
@@ -343,7 +353,8 @@ class Core:
         job, position = self._store.tip(queue, number)
         if job.is_over:
             raise JobConflict(f"{Ref(queue, number)} is over already: {job.explain_end()}")
-        data = _cancelled(job)
+        is_waiting = bool(job.after) and self.flows.is_waiting(job)
+        data = _cancelled(job, is_waiting)
         answer = await self._redis.run(admin.cancel(queue, redis_key(job), data, self._settings.result_ttl))
         if answer == "over":
             raise JobConflict(f"{Ref(queue, number)} ended in this moment")
@@ -353,7 +364,7 @@ class Core:
             job, position = self._store.tip(queue, number)  # a WatchDog put it back in this moment
             if job.is_over:
                 break
-            data = _cancelled(job)
+            data = _cancelled(job, is_waiting)
         return self._store.get(queue, number)
 
     async def delete(self, ref: AnyRef) -> None:
@@ -383,12 +394,14 @@ class Core:
             self._store.put_many(queue, puts)
 
 
-def _cancelled(job: Job) -> bytes:
+def _cancelled(job: Job, is_waiting: bool) -> bytes:
     """Mark a job as cancelled before it started; return its JSON."""
     now = now_ms()
     when = "its next try" if job.reason == Reason.RETRYING else "it started"
     if job.reason == Reason.RETRYING:
         job.cancelled_while = "retrying"
+    elif is_waiting:
+        job.cancelled_while = "waiting"
     else:
         job.cancelled_while = "scheduled" if job.time_scheduled * 1000 > now else "queued"
     job.status, job.reason, job.error = JobStatus.ERROR.value, Reason.CANCELLED.value, f"cancelled before {when}"

@@ -10,7 +10,7 @@ import msgspec
 
 from herojobs import job as jobs
 from herojobs.errors import InvalidJob
-from herojobs.job import Job
+from herojobs.job import After, Job
 from herojobs.live.call import JobKey, job_key
 from herojobs.names import Ref
 
@@ -37,6 +37,8 @@ def new_job(
     unique_key: str,
     unique_until: str | int,
     expires_at: int | datetime | None,
+    after: Iterable[AnyRef | After],
+    on_failure: str,
 ) -> Job:
     """Return a job made of what `HeroJobs.submit` was given."""
     return Job(
@@ -58,6 +60,7 @@ def new_job(
         unique_key=unique_key,
         unique_until=unique_until,
         expires_at=_seconds(expires_at),
+        after=[as_after(each, on_failure) for each in after],
     )
 
 
@@ -94,6 +97,17 @@ def as_ref(ref: AnyRef) -> Ref:
     if isinstance(ref, Ref):
         return ref
     return ref.ref if isinstance(ref, Job) else Ref.parse(ref)
+
+
+def as_after(given: AnyRef | After, on_failure: str) -> After:
+    """Return one of the jobs that another comes after.
+
+    Raises:
+        InvalidReference: the text isn't a reference.
+    """
+    if isinstance(given, After):
+        return After(str(Ref.parse(given.ref)), given.on_failure)
+    return After(str(as_ref(given)), on_failure)
 
 
 def redis_key(job: Job) -> JobKey:

@@ -18,17 +18,19 @@ class Counts(NamedTuple):
         priority: waiting with a priority of 1 to 9.
         scheduled: waiting for their time.
         leased: claimed by a WatchDog.
+        held: waiting for other jobs to end.
     """
 
     waiting: int
     priority: int
     scheduled: int
     leased: int
+    held: int
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.waiting + self.priority + self.scheduled + self.leased
+        return self.waiting + self.priority + self.scheduled + self.leased + self.held
 
 
 class Emptied(NamedTuple):

@@ -15,6 +15,9 @@ T = TypeVar("T")
 JobKey = int | bytes
 """The id of a job within its queue's keys: a number for ours; foreign programs may push any bytes."""
 
+WITH_FLOWS = b"-- with flows\n"
+"""First line of scripts that `flows.lua` is put before."""
+
 _LUA = Path(__file__).parent / "lua"
 
 
@@ -43,8 +46,10 @@ class Script(NamedTuple):
 
 @cache
 def script(name: str) -> Script:
-    """Return the script `lua/<name>.lua` behind the common prelude."""
-    text = (_LUA / "prelude.lua").read_bytes() + (_LUA / f"{name}.lua").read_bytes()
+    """Return the script `lua/<name>.lua` behind the common prelude, and `flows.lua` if it asks for it."""
+    own = (_LUA / f"{name}.lua").read_bytes()
+    flows = (_LUA / "flows.lua").read_bytes() if own.startswith(WITH_FLOWS) else b""
+    text = (_LUA / "prelude.lua").read_bytes() + flows + own
     return Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest().encode())
 
 

@@ -16,8 +16,8 @@ class Event(msgspec.Struct, frozen=True):
     Attributes:
         id: the job's id in its queue's keys; a text if a foreign program pushed one that is no number.
         event: submitted, scheduled, started, put_back, retrying (it failed; see `due`), lease_expired, done, error,
-            cancel (asked for), removed, retried, requeued, restored, adopted, deleted, progress, dropped
-            (it was pushed twice) or dead (see `reason`).
+            cancel (asked for), removed, retried, requeued, restored, adopted, deleted, progress, held (it waits for
+            other jobs), released, dropped (it was pushed twice) or dead (see `reason`).
         at: when, unix milliseconds by Redis's clock.
         status: the job's status if it is over now.
         due: when a scheduled job or a retry is due, unix milliseconds.

@@ -43,6 +43,9 @@ REPEATABLE = frozenset(
         "publish_log",
         "progress",
         "expire_at",
+        "expect",
+        "arrive",
+        "release",
     }
 )
 """Scripts that may run twice: a second run finds the first one's work and leaves it."""
@@ -209,17 +212,18 @@ class Redis(ABC):
         return sorted({queue for queue in found.values() if queue is not None})
 
     async def ids(self, queue: Queue) -> set[int]:
-        """Return the ids of a queue that wait, are prioritised, scheduled or leased, in pages.
+        """Return the ids of a queue that wait, are prioritised, scheduled, held or leased, in pages.
 
         Ids that move from one place to another meanwhile are found: the places are read in the direction that ids
         take, and again against it.
         """
         found: set[int] = set()
-        later, prio, lease = (self.keys.of(kind, queue) for kind in ("herolater", "heroprio", "herolease"))
-        for sorted_set in (lease, later, prio):
+        kinds = ("herolater", "heroprio", "herolease", "heroheld")
+        later, prio, lease, held = (self.keys.of(kind, queue) for kind in kinds)
+        for sorted_set in (lease, held, later, prio):
             await self._collect(sorted_set, found)
         await self._collect_list(self.keys.queue(queue), found)
-        for sorted_set in (prio, later, lease):
+        for sorted_set in (prio, later, held, lease):
             await self._collect(sorted_set, found)
         return found
 

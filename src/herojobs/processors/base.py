@@ -63,6 +63,7 @@ class JobContext:
     __slots__ = (
         "_checkpoints",
         "_flush",
+        "_parents",
         "_report",
         "_reported",
         "_write",
@@ -82,7 +83,9 @@ class JobContext:
         report: Callable[[float, str], None] | None = None,
         checkpoints: Checkpoints | None = None,
         flush: Callable[[], None] = lambda: None,
+        parents: Callable[[Job], list[Job]] | None = None,
     ) -> None:
+        self._parents = parents
         self.job = job
         self.ref = ref
         self._report = report
@@ -119,6 +122,11 @@ class JobContext:
             return
         self._reported = now
         self._report(percent, " ".join(str(text).split())[:200])
+
+    @property
+    def parents(self) -> list[Job]:
+        """The jobs that this one came after, as they ended, in the order of its `after`."""
+        return [] if self._parents is None else self._parents(self.job)
 
     def save_checkpoint(self, state: Any) -> None:
         """Keep a state that the job's next attempt gets by `load_checkpoint`, should this one not come to its end.

@@ -11,6 +11,7 @@ from herojobs.errors import HeroJobsError, JobNotFound
 from herojobs.heroscript import ActionError, action, actor
 from herojobs.job import Job
 from herojobs.names import Queue, Ref
+from herojobs.processors.parents import shown_parents
 from herojobs.processors.script_context import ScriptContext
 
 _CIRCLE = {"circleid": "circle", "circle_id": "circle"}
@@ -79,6 +80,11 @@ class JobActor:
         """Queue a job again that is over; return its reference."""
         with _errors():
             return str(self._context.client.retry(self._ref(ref, circle, topic, id)).ref)
+
+    @action
+    def parents(self) -> list[dict[str, Any]]:
+        """Return the jobs that the running one came after as JSON: ref, status, result, error of each."""
+        return shown_parents(self._context.parents)
 
     @action
     def progress(self, percent: float, text: str = "") -> None:

@@ -16,6 +16,7 @@ from herojobs.errors import HeroJobsError, WorkerError
 from herojobs.names import Ref
 from herojobs.processors.base import JobContext
 from herojobs.processors.heroscript import HeroScriptProcessor
+from herojobs.processors.parents import shown_parents
 from herojobs.processors.script_context import ScriptContext
 from herojobs.settings import Settings
 
@@ -64,6 +65,10 @@ class JobFunctions:
         """Tell how far the script is."""
         CURRENT.get().progress(percent, text)
 
+    def parents(self) -> list[dict[str, Any]]:
+        """The jobs that this one came after: ref, status, result, error of each."""
+        return shown_parents(CURRENT.get().parents)
+
     def save_checkpoint(self, state: Any) -> None:
         """Keep a value that the job's next attempt gets."""
         CURRENT.get().save_checkpoint(state)
@@ -86,11 +91,14 @@ class JobFunctions:
         raise RuntimeError("ai: AI prompts can't be run by this version of HeroJobs")
 
     def submit(self, params_type: str, params: str, options: Any = None) -> str:
-        """Submit another job and return its reference; options: circle_id, topic, timeout, at."""
+        """Submit another job and return its reference; options: circle_id, topic, timeout, at, after, on_failure."""
         options = options or {}
-        unknown = set(options) - {"circle_id", "topic", "timeout", "at"}
+        unknown = set(options) - {"circle_id", "topic", "timeout", "at", "after", "on_failure"}
         if unknown:
-            raise ValueError(f"submit: no option {sorted(unknown)[0]!r}; the options are at, circle_id, timeout, topic")
+            raise ValueError(
+                f"submit: no option {sorted(unknown)[0]!r}; "
+                "the options are after, at, circle_id, on_failure, timeout, topic"
+            )
         return str(self._context().submit(params, params_type=params_type, **options).ref)
 
     def wait(self, ref: str, seconds: float) -> dict[str, Any]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from herojobs.heroscript import Context
-from herojobs.job import Job
+from herojobs.job import After, Job
 from herojobs.names import Ref
 from herojobs.processors.base import JobContext
 
 if TYPE_CHECKING:
     from herojobs.client import HeroJobs
+    from herojobs.client.given import AnyRef
 
 
 class ScriptContext(Context):
@@ -37,6 +38,11 @@ class ScriptContext(Context):
     def progress(self, done: float, total: float = 1.0, message: str = "") -> None:
         """Tell how far the action is; see `JobContext.progress`."""
         self._job_context.progress(100 * done / total if total else 100.0, message)
+
+    @property
+    def parents(self) -> list[Job]:
+        """The jobs that this one came after, as they ended, in the order of its `after`."""
+        return self._job_context.parents
 
     def save_checkpoint(self, state: Any) -> None:
         """Keep a state for the job's next attempt; see `JobContext.save_checkpoint`."""
@@ -69,6 +75,8 @@ class ScriptContext(Context):
         topic: str = "",
         timeout: int = 0,
         at: int | datetime | None = None,
+        after: Iterable[AnyRef | After] = (),
+        on_failure: str = "cancel",
     ) -> Job:
         """Submit another job, which records this one as its parent and has its session key.
 
@@ -77,6 +85,8 @@ class ScriptContext(Context):
         Raises:
             as `HeroJobs.submit`.
         """
+        from herojobs.client.given import as_after  # here, as the client is: few scripts submit
+
         queue = Ref.parse(self.ref).queue
         job = Job(
             params=params,
@@ -87,5 +97,6 @@ class ScriptContext(Context):
             time_scheduled=int(at.timestamp()) if isinstance(at, datetime) else at or 0,
             parent=self.ref,
             session_key=self.job.session_key,
+            after=[as_after(each, on_failure) for each in after],
         )
         return self.client.submit_many([job])[0]

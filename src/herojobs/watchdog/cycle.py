@@ -159,6 +159,8 @@ class Cycle:
                 self._turns.note(queue, 0, now_ms() + int(PAUSE * 1000))
             else:
                 await self._accept(queue, token, reply)
+        if self._life.held:
+            await self._life.hang()
         if len(self._unsent) > len(held) or (self._claiming and self._turns.is_hot() and self.pool.room() > 0):
             self._due.set()
         self._note_hunger()

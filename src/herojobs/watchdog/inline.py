@@ -17,10 +17,12 @@ from herojobs.names import Queue
 from herojobs.outcome import Done, Failed, Outcome, OutOfMemory
 from herojobs.processors.base import JobContext
 from herojobs.processors.kinds import Processors
+from herojobs.processors.parents import ParentReader
 from herojobs.schedules import ScheduleBook, Ticker
 from herojobs.settings import Settings, load
 from herojobs.store import JobStore, Position, Put
 from herojobs.store.rules import RuleFile
+from herojobs.watchdog.flows import Flows
 from herojobs.watchdog.life import Life, tell_progress
 from herojobs.watchdog.logs import JobLogs
 from herojobs.watchdog.runs import Run
@@ -56,7 +58,9 @@ class InlineWatchDog:
         self._runner = asyncio.Runner()  # one loop for all jobs: connections outlive them
         self._book = ScheduleBook(self.settings)
         self._ticker = Ticker(self._book, self._store, self._redis, _at_once)
+        self._parents = ParentReader(self.settings)
         self._checkpoints = Checkpoints(self.settings.circles_dir, flush=self.settings.sync != "never")
+        self._flows = Flows(self._store, self._redis)
         self._logs = JobLogs(self._store, self.settings)
         self._life = Life(self._store, self.settings, self._redis, f"inline-{now_ms()}", self._write)
 
@@ -88,7 +92,7 @@ class InlineWatchDog:
 
     def claim(self, circle_id: str, topic: str = "default", n: int = 1) -> list[Run]:
         """Take up to `n` jobs of a queue, as a WatchDog does that is about to run them."""
-        return run_sync(self._claim(Queue.of(circle_id, topic), n))
+        return run_sync(self._claim(Queue.of(circle_id, topic), n))[0]
 
     def execute(self, run: Run) -> None:
         """Run a claimed job's content; its end isn't told to anyone yet."""
@@ -102,25 +106,28 @@ class InlineWatchDog:
         total = 0
         await self._ticker.step()
         while True:
-            ran = 0
+            ran = moved = 0
             for queue in await self._redis.find_queues():
-                runs = await self._claim(queue, AT_ONCE)
+                runs, claimed = await self._claim(queue, AT_ONCE)
+                moved += claimed
                 for run in runs:
                     run.outcome = self._run(run)
                 await self._finish(runs)
+                await self._flows.deliver(queue)
                 ran += len(runs)
             total += ran
-            if not ran:
+            if not moved:  # what ended without running may have let others go
                 return total
 
-    async def _claim(self, queue: Queue, n: int) -> list[Run]:
+    async def _claim(self, queue: Queue, n: int) -> tuple[list[Run], int]:
         if self._rules.read().is_paused(queue):
-            return []
+            return [], 0
         token, call = self._life.claim(queue, n)
         claimed = await self._redis.run(call)
         runs, calls = await self._life.accept(queue, token, claimed.jobs)
         await self._redis.run_many(calls)
-        return runs
+        await self._life.hang()
+        return runs, len(claimed.jobs)
 
     async def _finish(self, runs: Sequence[Run]) -> bool:
         answers = await self._redis.run_many(await self._life.end(runs))
@@ -133,7 +140,7 @@ class InlineWatchDog:
         def report(percent: float, text: str) -> None:
             run_sync(self._redis.run_many(tell_progress({run: (percent, text)})))
 
-        context = JobContext(run.job, run.ref, output.append, report, self._checkpoints)
+        context = JobContext(run.job, run.ref, output.append, report, self._checkpoints, parents=self._parents.read)
         try:
             processor = self._processors.get(run.job.params_type)
             concurrent = processor.concurrent

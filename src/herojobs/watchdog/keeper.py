@@ -14,12 +14,14 @@ from herojobs.job import now_ms
 from herojobs.live.calls import extend
 from herojobs.live.recovery import restore
 from herojobs.live.redis import AsyncRedis
+from herojobs.names import Queue
 from herojobs.ourdb import OurDBError
 from herojobs.sessions import Sessions
 from herojobs.settings import Settings
 from herojobs.watchdog.apart import HELD
 from herojobs.watchdog.cycle import Cycle
 from herojobs.watchdog.fair import Turns
+from herojobs.watchdog.flows import Flows
 from herojobs.watchdog.life import by_queue, for_redis
 
 log = logging.getLogger("herojobs.watchdog")
@@ -77,10 +79,34 @@ class Leases:
                 self._cycle.pool.abandon(run)
 
 
-class Ears:
-    """Hears what WatchDogs are told: that a job shall be cancelled, that there is a new queue."""
+class Postman:
+    """Delivers the mail of queues: tells jobs of other queues, which wait for one of theirs, that it is over."""
 
-    def __init__(self, redis: AsyncRedis, cycle: Cycle, turns: Turns) -> None:
+    def __init__(self, flows: Flows) -> None:
+        self._flows = flows
+        self._queues: dict[Queue, None] = {}
+        self._due = asyncio.Event()
+
+    def note(self, queue: Queue) -> None:
+        """Have a queue's mail delivered."""
+        self._queues.setdefault(queue)
+        self._due.set()
+
+    async def step(self) -> None:
+        """Deliver what was noted; wait if nothing was. What can't be delivered now, reconciliation does."""
+        await self._due.wait()
+        self._due.clear()
+        while self._queues:
+            queue = next(iter(self._queues))
+            del self._queues[queue]
+            await self._flows.deliver(queue)
+
+
+class Ears:
+    """Hears what WatchDogs are told: that a job shall be cancelled, that there is a new queue, or mail."""
+
+    def __init__(self, redis: AsyncRedis, cycle: Cycle, turns: Turns, postman: Postman) -> None:
+        self._postman = postman
         self._redis = redis
         self._cycle = cycle
         self._turns = turns
@@ -90,6 +116,9 @@ class Ears:
         async for control in self._redis.controls():
             if control.what == "rules":
                 self._cycle.heed_rules()
+                continue
+            if control.what == "mail":
+                self._postman.note(control.queue)
                 continue
             if control.what == "queue":
                 self._turns.heat(control.queue)

@@ -25,12 +25,13 @@ from herojobs.live.call import Call, JobKey, job_key
 from herojobs.live.calls import Back, Claimed, bury, claim, claim_expired, finish, progress, put_back, start
 from herojobs.live.transport import Redis
 from herojobs.names import Queue, Ref
-from herojobs.outcome import Cancelled, Expired, Failed, Lost, Refused, apply
+from herojobs.outcome import Cancelled, Expired, Failed, Lost, ParentFailed, Refused, apply
 from herojobs.retries import pause_before_retry, policy_of, prepare_retry
 from herojobs.settings import Settings
 from herojobs.store.base import Position, Put, Store
 from herojobs.store.jobs import read
 from herojobs.watchdog.adoption import Adoption
+from herojobs.watchdog.flows import Flows, Held
 from herojobs.watchdog.gate import Gate
 from herojobs.watchdog.runs import Run
 
@@ -63,6 +64,9 @@ class Life:
         self._checkpoints = Checkpoints(settings.circles_dir)
         self._adoption = Adoption(store, redis)
         self._gate = Gate(settings, redis) if settings.require_session else None
+        self._flows = Flows(store, redis)
+        self.held: list[Held] = []
+        """Claimed jobs that must wait for others, until `hang`."""
         self.mirrored: list[tuple[str, bytes]] = []
         """Keys and JSON of jobs that one old program reads under their legacy key (setting `legacy_mirror`)."""
 
@@ -119,6 +123,15 @@ class Life:
                     continue
                 job.reason = job.error = job.result = ""
                 job.error_detail, job.usage, job.ended_ms = {}, {}, 0
+            if job.after:
+                found = self._flows.look(job)
+                if isinstance(found, ParentFailed):
+                    run.outcome = found
+                    ended.append(run)
+                    continue
+                if found:
+                    self.held.append(Held(queue, run.id, token, job.time_scheduled * 1000, found))
+                    continue
             job.attempts = each.at
             runs.append(run)
         if self._gate is not None and runs:
@@ -143,6 +156,15 @@ class Life:
             run.outcome = Refused(why)
             ended.append(run)
         return [run for run in runs if run not in refusals]
+
+    async def hang(self) -> None:
+        """Have the jobs in `held` wait for the others that they come after.
+
+        Raises:
+            RedisUnavailable: they come back when their leases end.
+        """
+        held, self.held = self.held, []
+        await self._flows.hang(held)
 
     def tell_started(self, runs: Iterable[Run]) -> list[Call[Any]]:
         """Return the calls that tell Redis of runs that are active."""
@@ -171,7 +193,7 @@ class Life:
                     clean(job)
                 if run.took:
                     job.started_ms = now - run.took // 1000
-                if job.status == JobStatus.ERROR and not isinstance(run.outcome, Refused):
+                if job.status == JobStatus.ERROR and not isinstance(run.outcome, Refused | ParentFailed):
                     run.retry_ms = self._prepare_retry(queue, job, now)
                 run.data = jobs.encode(job)
                 puts.append(Put(run.db_id, run.data, run.position))

@@ -22,6 +22,7 @@ from herojobs.names import Queue
 from herojobs.settings import Settings
 from herojobs.store import JobIndex, JobStore, Put
 from herojobs.watchdog.fair import Turns
+from herojobs.watchdog.flows import Flows
 
 log = logging.getLogger("herojobs.watchdog")
 
@@ -41,6 +42,7 @@ class Reconciler:
         self._index = index
         self._settings = settings
         self._turns = turns
+        self._flows = Flows(store, redis)
         self._missed: dict[tuple[Queue, int], float] = {}
         self._passes = 0
         self._again = asyncio.Event()
@@ -65,25 +67,30 @@ class Reconciler:
             self._again.clear()
 
     async def step(self) -> int:
-        """Look at every queue once; return how many jobs were brought back."""
+        """Look at every queue once; return how many jobs were brought back, or waited in vain."""
         deep = self._passes % DEEP_EVERY == 0
         self._passes += 1
-        brought = 0
+        brought = freed = 0
         queues = [queue for queue in self._store.queues() if str(queue) not in self._settings.foreign_topics]
         await asyncio.to_thread(self._index.catch_up, queues)
         for queue in queues:
             open_ids = self._index.open_ids(queue, fresh=False)
-            if not open_ids:
-                continue
             try:
+                await self._flows.deliver(queue)
+                if not open_ids:
+                    continue
                 present = await self._redis.run(counts(queue))
+                if present.held:
+                    freed += await self._flows.recheck(queue)
                 if deep or present.total < len(open_ids):
                     brought += await self._bring_back(queue, open_ids)
             except Exception as e:  # one queue in trouble must not keep the others from being looked at
                 log.error("reconciliation of %s failed; it comes again: %s", queue, e)
+        if freed:
+            log.warning("reconciliation: %d jobs that waited for others that are over are let go", freed)
         if brought:
             log.warning("reconciliation: %d jobs that Redis had lost are back", brought)
-        return brought
+        return brought + freed
 
     async def _bring_back(self, queue: Queue, open_ids: list[int]) -> int:
         present = await self._redis.ids(queue)

@@ -23,7 +23,8 @@ from herojobs.settings import Settings, load
 from herojobs.store import JobIndex, JobStore
 from herojobs.watchdog.cycle import Cycle
 from herojobs.watchdog.fair import Turns
-from herojobs.watchdog.keeper import Alarm, Ears, Leases, Lookout, Publisher, every
+from herojobs.watchdog.flows import Flows
+from herojobs.watchdog.keeper import Alarm, Ears, Leases, Lookout, Postman, Publisher, every
 from herojobs.watchdog.notifier import Notifier
 from herojobs.watchdog.reconcile import Reconciler
 from herojobs.watchdog.timer import Timer
@@ -170,6 +171,7 @@ class WatchDog:
             cycle = Cycle(redis, store, settings, turns, self.name)
             stack.callback(cycle.pool.close)
             await cycle.pool.start()
+            postman = Postman(Flows(store, redis))
             reconciler = Reconciler(redis, store, index, settings, turns)
             timer = Timer(settings, store, redis, self._serves)
             stack.callback(timer.close)
@@ -179,10 +181,11 @@ class WatchDog:
                 loop.create_task(cycle.run()),
                 loop.create_task(reconciler.run()),
                 loop.create_task(every(settings.lease / 3, Leases(redis, cycle, settings).step)),
-                loop.create_task(every(LOOK, Ears(redis, cycle, turns).step)),
+                loop.create_task(every(LOOK, Ears(redis, cycle, turns, postman).step)),
                 loop.create_task(every(0, Alarm(redis, cycle, turns).step)),
                 loop.create_task(every(LOOK, Lookout(redis, cycle, turns, reconciler.soon).step)),
                 loop.create_task(every(0, timer.step)),
+                loop.create_task(every(0, postman.step)),
                 loop.create_task(every(PUBLISH, Publisher(settings).step)),
                 loop.create_task(notifier.run()),
             ]

@@ -30,6 +30,7 @@ from herojobs.frames import (
 )
 from herojobs.processors.base import JobContext, JobInterrupted
 from herojobs.processors.kinds import Processors
+from herojobs.processors.parents import ParentReader
 from herojobs.settings import Settings
 from herojobs.worker import control as control_thread
 from herojobs.worker import offspring, output
@@ -55,6 +56,7 @@ class ConcurrentWorker:
         self._reader = FrameReader()
         self._processors = processors
         self._settings = settings
+        self._parents = ParentReader(settings)
         self._checkpoints = Checkpoints(settings.circles_dir, flush=settings.sync != "never")
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._contexts: dict[int, JobContext] = {}
@@ -112,6 +114,7 @@ class ConcurrentWorker:
             lambda percent, text: self._post(Progress(number, percent, text)),
             self._checkpoints,
             log.flush,
+            self._parents.read,
         )
         output.current.set(log.write)  # the task's own context
         message: Message

@@ -37,6 +37,7 @@ from herojobs.frames import (
 )
 from herojobs.processors.base import JobContext, JobInterrupted, Processor
 from herojobs.processors.kinds import Processors, Unavailable
+from herojobs.processors.parents import ParentReader
 from herojobs.settings import Settings
 from herojobs.worker import control as control_thread
 from herojobs.worker import output
@@ -63,6 +64,7 @@ class ExclusiveWorker:
         self._reader = FrameReader()
         self._processors = processors
         self._settings = settings
+        self._parents = ParentReader(settings)
         self._checkpoints = Checkpoints(settings.circles_dir, flush=settings.sync != "never")
         self._waiting: deque[Start] = deque()
         self._number = 0  # of the run that may be interrupted, 0 = none
@@ -113,6 +115,7 @@ class ExclusiveWorker:
             lambda percent, text: self._tell(Progress(number, percent, text)),
             self._checkpoints,
             log.flush,
+            self._parents.read,
         )
         self._raised = False
         output.current.set(log.write)

@@ -1,8 +1,9 @@
+-- with flows
 -- Takes a waiting job out of its queue, or asks the WatchDog that runs it to stop it.
 -- ARGV: now, id, job (as it is once cancelled), sum, seconds that it stays (0 = for ever, -1 = not at all)
 -- Returns: 'removed', 'running', 'over' or 'missing'
 local id, key, ttl = ARGV[2], jobs .. ARGV[2], tonumber(ARGV[5])
-local old = call('HMGET', key, 'job', 'sum', 'st')
+local old = call('HMGET', key, 'job', 'sum', 'st', 'kd')
 if call('ZSCORE', lease, id) then
   call('HSET', key, 'cx', '1')
   tell('cancel', id)
@@ -23,5 +24,6 @@ else
   if ttl > 0 then call('EXPIRE', key, ttl) end
 end
 tell('error', id, ',"status":"error"')
+if old[4] then tell_kids(id, false) end
 publish()
 return 'removed'

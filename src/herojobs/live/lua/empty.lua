@@ -1,4 +1,5 @@
--- Removes waiting, prioritised and scheduled ids with their jobs, until enough of ours are found.
+-- with flows
+-- Removes waiting, prioritised, scheduled and held ids with their jobs, until enough of ours are found.
 -- ARGV: now, most of ours to remove
 -- Returns: {ids of ours as OurDB knows them, other ids}
 local limit, ours, others, left = tonumber(ARGV[2]), {}, {}, 10000
@@ -6,7 +7,7 @@ local function remove(id)
   left = left - 1
   if call('ZSCORE', lease, id) then return end -- pushed twice: the one that runs keeps its job
   local key = jobs .. id
-  local old = call('HMGET', key, 'job', 'sum', 'st', 'db')
+  local old = call('HMGET', key, 'job', 'sum', 'st', 'db', 'kd')
   if over(old[1], old[2], old[3]) then return end
   call('UNLINK', key)
   if old[1] and old[2] == redis.sha1hex(old[1]) then
@@ -15,6 +16,7 @@ local function remove(id)
     others[#others + 1] = id
   end
   tell('removed', id, ',"status":"error"')
+  if old[5] then tell_kids(id, false) end
 end
 while #ours < limit and left > 0 do
   local n = math.min(limit - #ours, left)
@@ -22,6 +24,10 @@ while #ours < limit and left > 0 do
   if #ids == 0 then
     local pairs_ = call('ZPOPMIN', prio, n)
     if #pairs_ == 0 then pairs_ = call('ZPOPMIN', later, n) end
+    if #pairs_ == 0 then
+      pairs_ = call('ZPOPMIN', held, n)
+      for i = 1, #pairs_, 2 do call('UNLINK', 'herowait:' .. q .. ':' .. pairs_[i]) end
+    end
     for i = 1, #pairs_, 2 do ids[#ids + 1] = pairs_[i] end
   end
   if #ids == 0 then break end

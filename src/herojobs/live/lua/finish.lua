@@ -1,3 +1,4 @@
+-- with flows
 -- Ends claimed jobs, whatever status they have by now.
 -- ARGV: now, seconds that they stay (0 = for ever, -1 = not at all), then for each: id, token, job, sum, status
 -- Returns: for each job 1 = accepted, 0 = lost
@@ -6,7 +7,7 @@ local ttl, answer, ids = tonumber(ARGV[2]), {}, {}
 local old = {}
 for i = 3, #ARGV, 5 do
   local id = ARGV[i]
-  local was = call('HMGET', jobs .. id, 'lt', 'job', 'sum')
+  local was = call('HMGET', jobs .. id, 'lt', 'job', 'sum', 'kd')
   -- No hash at all: Redis was wiped while the job ran, and nobody has brought it back.
   if was[1] == ARGV[i + 1] or not (was[1] or was[2]) then
     ids[#ids + 1] = id
@@ -36,6 +37,7 @@ for i = 3, #ARGV, 5 do
       end
     end
     tell(ARGV[i + 4], id, ',"status":"' .. ARGV[i + 4] .. '"')
+    if was[4] then tell_kids(id, ARGV[i + 4] == 'done') end
   end
 end
 publish()

@@ -78,12 +78,15 @@ end
 
 -- Takes an id out of wherever it waits; returns how often it was there.
 local function unqueue(id)
-  return call('ZREM', later, id) + call('ZREM', prio, id) + call('LREM', queue, 0, id)
+  local found = call('ZREM', later, id) + call('ZREM', prio, id) + call('LREM', queue, 0, id)
+  if call('ZREM', 'heroheld:' .. q, id) == 1 then found = found + call('UNLINK', 'herowait:' .. q .. ':' .. id) end
+  return found
 end
 
 -- Whether an id waits anywhere.
 local function queued(id)
-  return (call('ZSCORE', later, id) or call('ZSCORE', prio, id) or call('LPOS', queue, id)) and true or false
+  return (call('ZSCORE', later, id) or call('ZSCORE', prio, id) or call('ZSCORE', 'heroheld:' .. q, id)
+    or call('LPOS', queue, id)) and true or false
 end
 
 -- Puts an id where it belongs: scheduled if it is due later, by its priority, or at the tail.

@@ -12,6 +12,7 @@ while #list > 0 do -- one pass over the list, not one for each id
 end
 local function present(id)
   return keys[id] or call('ZSCORE', prio, id) or call('ZSCORE', later, id) or call('ZSCORE', lease, id)
+    or call('ZSCORE', 'heroheld:' .. q, id)
 end
 
 local done, ended = {}, {}
