@@ -26,7 +26,11 @@ catchup.BATCH = int(sys.argv[2])
 store = JobStore(load({}, home=Path(sys.argv[1])))
 index = JobIndex(store)
 sys.stdin.readline()
-index.catch_up(progress=lambda told: print(told.versions, flush=True), text=True, wait=60)
+def tell(told):
+    print(told.versions, flush=True)
+    if len(sys.argv) > 3:
+        sys.stdin.readline()
+index.catch_up(progress=tell, text=True, wait=60)
 print("done", flush=True)
 """
 WRITE = """
@@ -152,10 +156,10 @@ def test_an_index_removed_in_the_middle_of_a_catch_up(
 def test_a_catch_up_that_is_killed_is_gone_on_with(store: JobStore, index: JobIndex, tmp_path: Path) -> None:
     store.add_many(Q, new(3_000))
     for kills in range(3):
-        process = start(CATCH_UP, tmp_path, 100)
-        go(process)
+        process = start(CATCH_UP, tmp_path, 100, "by the step")
         assert process.stdout is not None
         for _ in range(1 + kills):
+            go(process)
             process.stdout.readline()
         process.send_signal(signal.SIGKILL)
         process.communicate()

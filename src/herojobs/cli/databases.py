@@ -51,9 +51,9 @@ def repair(name: Database, json: Json = False) -> None:
 def compact(name: Database) -> None:
     """Rewrite the data files without what was deleted."""
     with _open(name) as db, common.working(f"compacting {name} ..."):
-        before = sum(path.stat().st_size for path in db.path.glob("*.db"))
+        before = sum(path.stat().st_size for path in db.path.glob("[0-9]*.db"))
         db.compact()
-        after = sum(path.stat().st_size for path in db.path.glob("*.db"))
+        after = sum(path.stat().st_size for path in db.path.glob("[0-9]*.db"))
     print(f"{before:,} bytes before, {after:,} after")
 
 

@@ -18,6 +18,20 @@ class Commit:
         erase: versions to erase once the table is written, deletions being in this commit.
     """
 
+    __slots__ = (
+        "_chunks",
+        "_file",
+        "_file_size",
+        "_max_record",
+        "_position",
+        "_segments",
+        "_table",
+        "entries",
+        "erase",
+        "links",
+        "next_id",
+    )
+
     def __init__(self, table: Table, end: int, next_id: int, *, file_size: int, max_record: int) -> None:
         self.next_id = next_id
         self.entries: dict[int, int] = {}
@@ -77,6 +91,11 @@ class Commit:
         del self._chunks[chunks:]
         self.entries = entries
         self.links = {location: previous for location, previous in self.links.items() if location < self.end}
+
+    @property
+    def begins_files(self) -> bool:
+        """Whether a new data file is begun."""
+        return len(self._segments) > 1
 
     def write(self, files: DataFiles) -> list[int]:
         """Write the records; all of them, or none. Return the numbers of the files that were written."""

@@ -115,7 +115,21 @@ class OurDB(Reader):
 
     def add(self, data: Item, *, lock_timeout: float | None = None) -> int:
         """Store a new record and return its id. See `add_many`."""
-        return self.add_many([data], lock_timeout=lock_timeout)[0]
+        if not self.incremental:
+            raise ValueError("this database takes ids from its callers: use set")
+
+        def build(commit: Commit) -> int:
+            id = commit.next_id
+            if id >= self.view.table.length:
+                raise DatabaseFull(f"{self.path}: no id is left below {self.table.length}")
+            made = data if isinstance(data, bytes) else data(id)
+            if not made:
+                raise ValueError("a record must not be empty")
+            commit.entries[id] = commit.append(made, 0)
+            commit.next_id = id + 1
+            return id
+
+        return self._writer.commit(build, self.lock_timeout if lock_timeout is None else lock_timeout)
 
     def add_many(self, items: Sequence[Item], *, lock_timeout: float | None = None) -> list[int]:
         """Store new records in one commit and return their ids.
@@ -413,8 +427,8 @@ class OurDB(Reader):
             if (
                 files.size(file) == state.end & 0xFFFF_FFFF
                 and not state.truncated
+                and not state.rolling
                 and (state.clean or state.boot == boot_id())
-                and not files.exists(file + 1)
             ):
                 return state
         from herojobs.ourdb import recovery
@@ -461,6 +475,7 @@ class OurDB(Reader):
             and state is not EMPTY
             and (state.clean or state.boot == boot_id())
             and self.files.size(file) == position
+            and not state.rolling
             and not self.files.exists(file + 1)
             and (not file or marks.as_sealed(self.path, file))
         ):
@@ -513,9 +528,7 @@ class OurDB(Reader):
         self.view = View(generation, table, DataFiles(self.path))
 
     def _commit(self, build: Callable[[Commit], T], lock_timeout: float | None) -> T:
-        timeout = self.lock_timeout if lock_timeout is None else lock_timeout
-        result: T = self._writer.commit(build, timeout)
-        return result
+        return self._writer.commit(build, self.lock_timeout if lock_timeout is None else lock_timeout)
 
     def _check_id(self, id: int) -> None:
         if not 0 <= id < self.table.length or (self.incremental and id == 0):

@@ -15,6 +15,7 @@ MAX_FILES = 65_536
 KEY_SIZES = (2, 3, 4, 6)
 
 _header = struct.Struct("<HI")
+_first = struct.Struct("<HI6x")
 
 
 class Header(NamedTuple):
@@ -27,6 +28,8 @@ class Header(NamedTuple):
 
 def pack_header(data: bytes, previous: int) -> bytes:
     """Return the header of a record."""
+    if not previous:
+        return _first.pack(len(data) & 0xFFFF, crc32(data))
     return _header.pack(len(data) & 0xFFFF, crc32(data)) + previous.to_bytes(6, "big")
 
 
@@ -34,6 +37,12 @@ def unpack_header(raw: bytes, at: int = 0) -> Header:
     """Return the header that starts at an offset of some bytes."""
     size, crc = _header.unpack_from(raw, at)
     return Header(size, crc, int.from_bytes(raw[at + 6 : at + 12], "big"))
+
+
+def size_and_crc(raw: bytes, at: int) -> tuple[int, int]:
+    """Return the first two fields of the header that starts at an offset of some bytes."""
+    size, crc = _header.unpack_from(raw, at)
+    return size, crc
 
 
 def pack_location(location: int, key_size: int) -> bytes:

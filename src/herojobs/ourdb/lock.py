@@ -79,6 +79,26 @@ class WriteLock:
             self._mutex.release()
             raise
 
+    def acquire_at_once(self) -> bool:
+        """Take the lock if nobody has it, this thread neither; return whether it did."""
+        if self._pid != os.getpid():
+            self._open()
+        if not self._mutex.acquire(blocking=False):
+            return False
+        if not self._depth:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass
+            except BaseException:
+                self._mutex.release()
+                raise
+            else:
+                self._depth = 1
+                return True
+        self._mutex.release()
+        return False
+
     def release(self) -> None:
         """Give the lock back."""
         self._depth -= 1

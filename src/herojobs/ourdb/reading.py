@@ -6,17 +6,23 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 from herojobs.ourdb import marks, walk
 from herojobs.ourdb.errors import CorruptRecord, DatabaseClosed, NotFound
 from herojobs.ourdb.files import DataFiles
-from herojobs.ourdb.format import HEADER, Header, fit, unpack_header
+from herojobs.ourdb.format import HEADER, Header, fit, size_and_crc, unpack_header
 from herojobs.ourdb.lock import WriteLock
 from herojobs.ourdb.state import EMPTY, StateFile
 from herojobs.ourdb.table import Table
 
 FIRST_READ = 1024
 """Bytes read at a record's place at first; most records are shorter, so that one read gets them."""
+
+NEAR = 8_192
+"""Bytes from one record to the next up to which both are read at once, with what lies between."""
+RUN = 1 << 20
+"""Bytes that are read at once at most."""
 
 UNFIT = "its data doesn't fit its CRC, or the file ends inside it"
 
@@ -103,20 +109,51 @@ class Reader:
         Raises:
             CorruptRecord: one's bytes aren't what was written.
         """
+        if not ids:
+            return []
         view = self.current_view()
-        table, files, limit = view.table, view.files, self.max_record
+        table, files = view.table, view.files
         length = table.length
-        asked = [id if 0 <= id < length else 0 for id in ids]
-        entries = table.get_many(asked)
-        found: list[tuple[int, bytes] | None] = []
-        for id, known, location in zip(ids, asked, entries, strict=True):
-            if not location or known != id:
-                found.append(None)
+        if min(ids) < 0 or max(ids) >= length:
+            known = iter(self.tips([id for id in ids if 0 <= id < length]))
+            return [next(known) if 0 <= id < length else None for id in ids]
+        entries = table.get_many(ids)
+        found: list[tuple[int, bytes] | None] = [None] * len(ids)
+        missed = []
+        place, end = 0, len(ids)
+        while place < end:  # a run of neighbours in a file is one read
+            first = last = entries[place]
+            following = place + 1
+            if not first:
+                place = following
                 continue
-            data = read(files, location, limit)[1]
-            # A changed entry may have been caught half-written, and lead to another id's record.
-            fits = data and table.get(id) == location
-            found.append((location, data) if fits else self._read_again(id))
+            while following < end and 0 < entries[following] - last <= NEAR and last - first < RUN:
+                last = entries[following]
+                following += 1
+            raw = files.read(first >> 32, first & 0xFFFF_FFFF, last - first + FIRST_READ)
+            room = len(raw) - HEADER
+            for nth in range(place, following):
+                location = entries[nth]
+                at = location - first
+                if at <= room:
+                    size, crc = size_and_crc(raw, at)
+                    at += HEADER
+                    data = raw[at : at + size]
+                    if len(data) == size and crc32(data) == crc and data:
+                        found[nth] = location, data
+                        continue
+                data = read(files, location, self.max_record)[1]
+                if data:
+                    found[nth] = location, data
+                else:
+                    missed.append(nth)
+            place = following
+        # A changed entry may have been caught half-written, and lead to another id's record.
+        again = table.get_many(ids)
+        if again != entries:
+            missed += [nth for nth in range(end) if again[nth] != entries[nth]]
+        for nth in missed:
+            found[nth] = self._read_again(ids[nth])
         state = self.state_file.read()
         if state is not None and state.generation != view.generation:  # compacted meanwhile: files of two generations
             return self.tips(ids)

@@ -86,7 +86,7 @@ class Replay:
         if self.end >> 32 != self._state.end >> 32:
             marks.seal_all(db.path, db.files, self.end)
         state = self._state._replace(
-            end=self.end, next_id=self.next_id, clean=False, boot=boot_id(), key_size=db.table.key_size
+            end=self.end, next_id=self.next_id, clean=False, boot=boot_id(), key_size=db.table.key_size, rolling=False
         )
         db.state_file.write(state)
         if self.entries:

@@ -19,7 +19,7 @@ _SIZE = 2 * _SLOT
 _slot = struct.Struct("<4sI QIBBxxIIQ16s")
 _PADDING = bytes(_SLOT - _slot.size)
 _MAGIC = b"HODB"
-_CLEAN, _TRUNCATED = 1, 2
+_CLEAN, _TRUNCATED, _ROLLING = 1, 2, 4
 
 
 class State(NamedTuple):
@@ -33,6 +33,7 @@ class State(NamedTuple):
         boot: the machine's boot id: what was written since another boot may not be on the disk.
         truncated: whether another program has cut a data file: nothing is written until the table is made anew.
         key_size: bytes of a table's entry; 0 = not told.
+        rolling: whether a writer was about to begin a data file: there may be one that the table doesn't reflect.
     """
 
     generation: int
@@ -42,6 +43,7 @@ class State(NamedTuple):
     boot: bytes
     truncated: bool = False
     key_size: int = 0
+    rolling: bool = False
 
 
 EMPTY = State(0, 0, 1, True, b"")
@@ -75,8 +77,8 @@ class StateFile:
         seen = self._seen
         raw = self._map[:]
         sequence = (seen if raw == seen[0] else self._parse(raw))[2] + 1
-        generation, end, next_id, clean, boot, truncated, key_size = state
-        flags = (_CLEAN if clean else 0) | (_TRUNCATED if truncated else 0)
+        generation, end, next_id, clean, boot, truncated, key_size, rolling = state
+        flags = (_CLEAN if clean else 0) | (_TRUNCATED if truncated else 0) | (_ROLLING if rolling else 0)
         place = end >> 32, end & 0xFFFF_FFFF
         body = _slot.pack(_MAGIC, 0, sequence, generation, flags, key_size, next_id, *place, boot)[8:]
         slot = _MAGIC + crc32(body).to_bytes(4, "little") + body + _PADDING
@@ -101,8 +103,9 @@ class StateFile:
             magic, crc, sequence, generation, flags, key, next_id, file, position, boot = _slot.unpack_from(raw, at)
             if magic != _MAGIC or crc != crc32(raw[at + 8 : at + _slot.size]) or sequence <= best[2]:
                 continue
-            clean, truncated = bool(flags & _CLEAN), bool(flags & _TRUNCATED)
-            best = raw, State(generation, file << 32 | position, next_id, clean, boot, truncated, key), sequence
+            clean, truncated, rolling = bool(flags & _CLEAN), bool(flags & _TRUNCATED), bool(flags & _ROLLING)
+            state = State(generation, file << 32 | position, next_id, clean, boot, truncated, key, rolling)
+            best = raw, state, sequence
         return best
 
 

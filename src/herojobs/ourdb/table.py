@@ -57,13 +57,19 @@ class Table:
 
     def get_many(self, ids: Sequence[int]) -> list[int]:
         """Return the locations of many ids."""
-        if not ids:
-            return []
+        if len(ids) < 2:
+            return [self.get(id) for id in ids]
         size = self.key_size
         lowest, highest = min(ids), max(ids)
         if highest - lowest > DENSE * len(ids):
             return [self.get(id) for id in ids]
         raw = os.pread(self._fd, (highest - lowest + 1) * size, lowest * size)
+        if (
+            highest - lowest == len(ids) - 1
+            and len(raw) == len(ids) * size
+            and list(ids) == list(range(lowest, highest + 1))
+        ):
+            return locations(raw, size)
         places = [(id - lowest) * size for id in ids]
         from_bytes = int.from_bytes  # file << 32 | position is the six bytes as they stand
         return [from_bytes(raw[at : at + size], "big") for at in places]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from herojobs.ourdb import marks
 from herojobs.ourdb.commit import Commit
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from herojobs.ourdb.db import OurDB
 
 Build = Callable[[Commit], Any]
+T = TypeVar("T")
 
 
 class _Request:
@@ -44,79 +45,116 @@ class Writer:
         self._requests: deque[_Request] = deque()  # its steps are atomic: a request is taken or withdrawn, never both
         self._writing = False
 
-    def commit(self, build: Build, timeout: float) -> Any:
+    def commit(self, build: Callable[[Commit], T], timeout: float) -> T:
         """Have `build` add records to a commit, and write it; return what `build` returned.
 
         Raises:
             DatabaseLocked: somebody else held the lock for `timeout` seconds.
             others as `OurDB.add_many`. Nothing was written then.
         """
-        db = self._db
-        db.check_open()
-        request = _Request(build)
+        lock = self._db.lock
+        self._db.check_open()
+        if not self._requests and lock.acquire_at_once():
+            try:
+                if not self._requests:
+                    return self._write_alone(build)
+                request = _Request(build)
+                self._take_turn(request)
+            finally:
+                lock.release()
+        else:
+            request = _Request(build)
+            self._queue_up(request, timeout)
+        if request.error is not None:
+            raise request.error
+        result: T = request.result
+        return result
+
+    def _queue_up(self, request: _Request, timeout: float) -> None:
+        """Wait for the lock, or for the thread that has it to take the request."""
+        lock = self._db.lock
         if timeout > 0:  # who doesn't wait for the lock doesn't wait for another thread's commit either
             self._requests.append(request)
         try:
-            db.lock.acquire(timeout)
+            lock.acquire(timeout)
         except BaseException as e:
             with contextlib.suppress(ValueError):
                 self._requests.remove(request)
                 raise
             if timeout > 0:
-                db.lock.settle()  # taken by the thread that writes now
+                lock.settle()  # taken by the thread that writes now
             if not (request.done and isinstance(e, DatabaseLocked)):
                 raise
         else:
             try:
                 if not request.done:
-                    requests = []
-                    while self._requests:
-                        requests.append(self._requests.popleft())
-                    if request not in requests:
-                        requests.append(request)
-                    self._write(requests)
+                    self._take_turn(request)
             finally:
-                db.lock.release()
-        if request.error is not None:
-            raise request.error
-        return request.result
+                lock.release()
 
-    def _write(self, requests: list[_Request]) -> None:
-        if self._writing:
-            raise OurDBError(f"{self._db.path}: a function that makes a record must not write to its database")
+    def _take_turn(self, request: _Request) -> None:
+        """Write what everybody wants written; the caller holds the lock."""
+        requests = []
+        while self._requests:
+            requests.append(self._requests.popleft())
+        if request not in requests:
+            requests.append(request)
+        self._refuse_nesting()
         self._writing = True
         try:
             self._write_all(requests)
         except Exception as e:
-            for request in requests:
-                request.error = request.error or e
+            for each in requests:
+                each.error = each.error or e
         except BaseException as e:
-            for request in requests:
-                request.error = request.error or DatabaseLocked(
-                    f"{self._db.path}: the thread that wrote was interrupted"
-                )
+            for each in requests:
+                each.error = each.error or DatabaseLocked(f"{self._db.path}: the thread that wrote was interrupted")
             raise e
         finally:
             self._writing = False
-            for request in requests:
-                request.done = True
+            for each in requests:
+                each.done = True
+
+    def _refuse_nesting(self) -> None:
+        if self._writing:
+            raise OurDBError(f"{self._db.path}: a function that makes a record must not write to its database")
+
+    def _write_alone(self, build: Callable[[Commit], T]) -> T:
+        """Write what one thread wants written, which is most often all there is."""
+        self._refuse_nesting()
+        self._writing = True
+        try:
+            state, commit = self._begin()
+            result = build(commit)
+            self._write(state, commit)
+            return result
+        finally:
+            self._writing = False
 
     def _write_all(self, requests: list[_Request]) -> None:
+        state, commit = self._begin()
+        for request in requests:
+            mark, entries = commit.mark(), dict(commit.entries)
+            try:
+                request.result = request.build(commit)
+            except Exception as e:
+                commit.back_to(mark, entries)
+                request.error = e
+        self._write(state, commit)
+
+    def _begin(self) -> tuple[State, Commit]:
         db = self._db
         db.current_view()
         state = db.current_state()
+        commit = Commit(db.view.table, state.end, state.next_id, file_size=db.file_size, max_record=db.max_record)
+        return state, commit
+
+    def _write(self, state: State, commit: Commit) -> None:
+        """Write the data, flush it as the policy says, then write the table and the state."""
+        db = self._db
         _, table, files = db.view
-        commit = Commit(table, state.end, state.next_id, file_size=db.file_size, max_record=db.max_record)
-        if len(requests) == 1:
-            requests[0].result = requests[0].build(commit)
-        else:
-            for request in requests:
-                mark, entries = commit.mark(), dict(commit.entries)
-                try:
-                    request.result = request.build(commit)
-                except Exception as e:
-                    commit.back_to(mark, entries)
-                    request.error = e
+        if commit.begins_files:  # a file that a writer began who died is found by this mark
+            db.state_file.write(state._replace(clean=False, boot=boot_id(), rolling=True))
         numbers = commit.write(files)
         if not numbers:
             return
@@ -125,15 +163,16 @@ class Writer:
             if db.sync == "always":
                 for number in numbers:
                     files.sync(number)
-            if commit.end >> 32 != state.end >> 32:
+            if commit.begins_files:
                 marks.seal(db.path, files, range(state.end >> 32, commit.end >> 32))
             if state.clean:  # the disk must not hold newer entries beside a state that says that nothing is to be done
-                db.state_file.write(state._replace(clean=False, boot=boot_id()))
+                if not commit.begins_files:
+                    db.state_file.write(state._replace(clean=False, boot=boot_id()))
                 db.state_file.sync()
             if commit.links:
                 before = dict(zip(commit.entries, table.get_many(list(commit.entries)), strict=True))
             else:
-                before = dict.fromkeys(commit.entries, 0)
+                before = {}
             table.put_many(commit.entries)
             if db.sync == "always" and not db.incremental and db.id_of is None:
                 table.sync()  # nothing but the table tells which id a first version is of
@@ -143,7 +182,7 @@ class Writer:
             commit.cut(files)
             if before is not None:
                 with contextlib.suppress(OSError):
-                    table.put_many(before)
+                    table.put_many(dict.fromkeys(commit.entries, 0) | before)
             if isinstance(e, OSError) and e.errno in FULL:
                 raise DiskFull(f"{db.path}: the lookup table can't grow ({e}); nothing was written") from e
             raise
