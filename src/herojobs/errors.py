@@ -23,6 +23,10 @@
     │   ├── SessionNotFound        no session has this name or id
     │   └── InvalidSession         what a session was to be made with is wrong
     ├── SettingsError              a setting has a wrong value
+    ├── RemoteError                a server didn't do what a remote client asked
+    │   ├── ServerUnreachable      it can't be reached, or the connection broke before it answered
+    │   ├── LimitExceeded          too many calls; come again later
+    │   └── LocalOnly              works in the home itself only, not over a server
     ├── RpcError                   a JSON-RPC call was answered by an error
     ├── CheckpointRefused          a job's checkpoint is too large, or a later attempt has one
     └── WorkerError                a worker can't be started
@@ -191,6 +195,38 @@ class InvalidSession(SessionError):
 
 class SettingsError(HeroJobsError):
     """A setting has a wrong name or value."""
+
+
+class RemoteError(HeroJobsError):
+    """A server didn't do what a remote client asked, for a reason that isn't the job's."""
+
+
+class ServerUnreachable(RemoteError):
+    """A server can't be reached, or the connection broke before it answered.
+
+    Attributes:
+        sent: whether the call may have arrived, so that what it asked for may have been done.
+    """
+
+    def __init__(self, message: str, sent: bool = False) -> None:
+        self.sent = sent
+        super().__init__(message)
+
+
+class LimitExceeded(RemoteError):
+    """The server wants fewer calls.
+
+    Attributes:
+        retry_after: seconds after which to come again.
+    """
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class LocalOnly(RemoteError):
+    """This works in the home itself only, not over a server."""
 
 
 class RpcError(HeroJobsError):

@@ -1,4 +1,4 @@
-"""Both clients, method for method; and what each kind of bad input gives."""
+"""Both clients, local and remote, method for method; and what each kind of bad input gives."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from herojobs.errors import (
     UnknownKind,
     WaitTimeout,
 )
+from herojobs.settings import load
+from server.here import serving_here
 
 ECHO = "!!core.echo content:hi"
 
@@ -33,8 +36,8 @@ class Twin:
     """One face over both clients: every method can be called without await."""
 
     def __init__(self, kind: str, given: dict[str, Any]) -> None:
-        self._loop = asyncio.new_event_loop() if kind == "async" else None
-        self._client: Any = AsyncHeroJobs(**given) if kind == "async" else HeroJobs(**given)
+        self._loop = asyncio.new_event_loop() if kind.endswith("async") else None
+        self._client: Any = AsyncHeroJobs(**given) if self._loop is not None else HeroJobs(**given)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._client, name)
@@ -53,11 +56,15 @@ def given(tmp_path: Path, redis_url: str) -> dict[str, Any]:
     return {"home": tmp_path / "home", "redis_url": redis_url}
 
 
-@pytest.fixture(params=["sync", "async"])
-def hero(request: pytest.FixtureRequest, given: dict[str, Any]) -> Iterator[Any]:
-    twin = Twin(request.param, given)
-    yield twin
-    twin.close_all()
+@pytest.fixture(params=["sync", "async", "remote sync", "remote async"])
+def hero(request: pytest.FixtureRequest, given: dict[str, Any], tmp_path: Path) -> Iterator[Any]:
+    with ExitStack() as stack:
+        arguments = given
+        if request.param.startswith("remote"):
+            arguments = {"url": stack.enter_context(serving_here(load({}, **given))), "home": tmp_path / "elsewhere"}
+        twin = Twin(request.param, arguments)
+        stack.callback(twin.close_all)
+        yield twin
 
 
 @pytest.fixture
@@ -207,8 +214,8 @@ def test_without_redis_nothing_is_written(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_wrong_address_is_told() -> None:
-    with pytest.raises(SettingsError, match="redis://"):
-        HeroJobs("http://localhost")
+    with pytest.raises(SettingsError, match="write http://localhost"):
+        HeroJobs("ws://localhost")
     with pytest.raises(SettingsError, match="redis_url"), HeroJobs("ftp://x") as hero:
         hero.queues()
     with pytest.raises(SettingsError, match="did you mean 'workers'"):

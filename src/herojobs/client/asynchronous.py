@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from herojobs.client.core import Core, QueueInfo
 from herojobs.client.given import AnyRef, new_job
-from herojobs.client.open import Opened, settings_for
+from herojobs.client.open import Opened, Remote, is_remote, settings_for
+from herojobs.errors import LocalOnly
 from herojobs.job import After, Job
 from herojobs.live.admin import Progress
 from herojobs.live.connect import connect_async
@@ -40,7 +41,8 @@ class AsyncHeroJobs:
     ) -> None:
         self.settings = settings_for(url, settings, overrides)
         self._session_key = session_key
-        self._opened: Opened | None = None
+        self._url = url
+        self._opened: Opened | Remote | None = None
         self._schedules: AsyncSchedules | None = None
         self._opening = asyncio.Lock()
 
@@ -220,8 +222,15 @@ class AsyncHeroJobs:
             yield text
 
     @property
+    def is_remote(self) -> bool:
+        """Whether a server does what is asked, not this process."""
+        return is_remote(self._url)
+
+    @property
     def schedules(self) -> AsyncSchedules:
         """Jobs that are made again and again: add, list, pause, resume, run, remove."""
+        if self.is_remote:
+            raise LocalOnly("schedules: these can't be managed over a server, only in the home itself")
         if self._schedules is None:
             from herojobs.client.schedules import AsyncSchedules  # here: few programs have any
 
@@ -247,7 +256,10 @@ class AsyncHeroJobs:
     async def _core(self) -> Core:
         async with self._opening:
             if self._opened is None:
-                self._opened = Opened(self.settings, await connect_async(self.settings), asyncio.to_thread)
+                if self.is_remote:
+                    self._opened = Remote(str(self._url), self._session_key, blocking=False)
+                else:
+                    self._opened = Opened(self.settings, await connect_async(self.settings), asyncio.to_thread)
         return self._opened.core
 
     async def list(  # the last method: it hides the built-in name in this class

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from herojobs.client.core import Core, QueueInfo
 from herojobs.client.given import AnyRef, new_job
-from herojobs.client.open import Opened, at_once, settings_for
+from herojobs.client.open import Opened, Remote, at_once, is_remote, settings_for
+from herojobs.errors import LocalOnly
 from herojobs.job import After, Job
 from herojobs.live.admin import Progress
 from herojobs.live.connect import connect_blocking
@@ -36,8 +37,9 @@ class HeroJobs:
     It connects when it is first used, to the embedded Redis unless a URL is set. Safe for several threads.
 
     Args:
-        url: Redis to use, as redis://, rediss:// or unix:// address; counts before the setting `redis_url`.
-        session_key: what new jobs carry as their `session_key`.
+        url: a server to ask, as http://, https:// or, for a Unix socket, http+unix:///path; or the Redis to use, as
+            redis://, rediss:// or unix:// address, which counts before the setting `redis_url`.
+        session_key: what new jobs carry as their `session_key`; a server wants to see it at each call.
         settings: all settings; read from the environment and the home folder if not given.
         overrides: any other setting by its name, see `herojobs.settings.Settings`.
 
@@ -50,7 +52,8 @@ class HeroJobs:
     ) -> None:
         self.settings = settings_for(url, settings, overrides)
         self._session_key = session_key
-        self._opened: Opened | None = None
+        self._url = url
+        self._opened: Opened | Remote | None = None
         self._schedules: Schedules | None = None
         self._opening = threading.Lock()
 
@@ -403,8 +406,15 @@ class HeroJobs:
                 return
 
     @property
+    def is_remote(self) -> bool:
+        """Whether a server does what is asked, not this process."""
+        return is_remote(self._url)
+
+    @property
     def schedules(self) -> Schedules:
         """Jobs that are made again and again: add, list, pause, resume, run, remove."""
+        if self.is_remote:
+            raise LocalOnly("schedules: these can't be managed over a server, only in the home itself")
         if self._schedules is None:
             from herojobs.client.schedules import Schedules  # here: few programs have any
 
@@ -432,7 +442,10 @@ class HeroJobs:
         if self._opened is None:
             with self._opening:
                 if self._opened is None:
-                    self._opened = Opened(self.settings, connect_blocking(self.settings), at_once)
+                    if self.is_remote:
+                        self._opened = Remote(str(self._url), self._session_key, blocking=True)
+                    else:
+                        self._opened = Opened(self.settings, connect_blocking(self.settings), at_once)
         return self._opened.core
 
     def list(  # the last method: it hides the built-in name in this class

@@ -41,7 +41,7 @@ class NewJob(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     retry_on: list[str] | None = None
     idempotency_key: str = ""
     unique_key: str = ""
-    unique_until: str = ""
+    unique_until: str | int = ""
     expires_at: int = 0
 
 

@@ -90,7 +90,7 @@ async def submit(
     retry_on: list[str] | None = None,
     idempotency_key: str = "",
     unique_key: str = "",
-    unique_until: str = "",
+    unique_until: str | int = "",
     expires_at: int = 0,
     if_exists: IfExists = "return",
 ) -> Job:
