@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -18,7 +22,8 @@ JOBS = [
     ("heroscript", "!!core.echo content:'two actions'\n!!core.echo content:'in one script'", 30),
     ("heroscript", "!!job.create params:\"!!core.echo content:'a job made by a job'\"", 30),
     ("rhaiscript", "let total = 0;\nfor n in 1..=10 { total += n * n; }\n`sum of squares: ${total}`", 30),
-    ("openrpc", '{"method": "pets.list", "params": []}', 30),
+    ("openrpc", '{"method": "pets:pets.add", "params": {"name": "Spike", "kind": "dog"}}', 30),
+    ("openrpc", '{"method": "pets:pets.add", "params": {"name": "Nibbles", "kind": "mouse"}}', 30),
     ("ai", "Say hello.", 30),
     ("heroscript", "!!fake.return_error message:'on purpose'", 30),
     ("heroscript", "!!fake.retrun_success", 30),
@@ -33,13 +38,29 @@ def main() -> None:
         home = Path(folder)
         try:
             out.print("Starting the embedded Redis and a WatchDog with two workers ...")
-            with HeroJobs(home=home) as hero, WatchDog(home=home, workers=2):
+            with (
+                service() as url,
+                HeroJobs(home=home) as hero,
+                WatchDog(home=home, workers=2, services={"pets": {"url": url}}),
+            ):
                 show(out, run_all(hero))
         finally:
             embedded.stop(home)
     out.print("Stopped. Next, in two terminals (after `source .venv/bin/activate`):\n")
     out.print("  herojobs dev")
     out.print("""  herojobs run --text "!!fake.return_success message:'hello'"\n""", markup=False)
+
+
+@contextmanager
+def service() -> Iterator[str]:
+    """Run the service of openrpc/pets.py, which the OpenRPC jobs call, as a process of its own."""
+    program = Path(__file__).parent / "openrpc" / "pets.py"
+    with subprocess.Popen([sys.executable, program, "0"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().split()[-1]
+        finally:
+            process.terminate()
 
 
 def run_all(hero: HeroJobs) -> list[Job]:

@@ -52,9 +52,41 @@ def test_actors_of_your_own(run: Run) -> None:
     assert run("-c", code) == "box 1: 4 pieces (red, dark blue)\nbox 1 is on its way\n\n"
 
 
+def test_a_service_and_jobs_that_call_it(run: Run) -> None:
+    program = EXAMPLES / "openrpc" / "pets.py"
+    with subprocess.Popen([sys.executable, program, "0"], stdout=subprocess.PIPE, text=True) as service:
+        assert service.stdout is not None
+        url = service.stdout.readline().split()[-1]
+        added, batch, wrong = run(EXAMPLES / "openrpc" / "call_pets.py", url).splitlines()
+        service.terminate()
+    assert added == 'done {"id":2,"name":"Spike","kind":"dog"}'
+    assert batch.startswith('done [{"jsonrpc":"2.0","result":[{"id":1,')
+    assert wrong == 'error -32602 Invalid params: kind: expected one of "cat", "dog", got "mouse"'
+
+
+def test_methods_of_your_own(run: Run) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(EXAMPLES / 'openrpc')!r})\n"
+        "from herojobs import HeroJobs, InlineWatchDog\n"
+        "with HeroJobs() as h, InlineWatchDog(openrpc_methods=['methods']) as w:\n"
+        '    for params in (\'{"method": "math.add", "params": [2, 3]}\', \'{"method": "greet"}\'):\n'
+        "        job = h.submit(params, params_type='openrpc'); w.run_pending(); print(h.get(job).result)"
+    )
+    assert run("-c", code) == "5\nHello, you\n"
+
+
 def test_the_demo_shows_jobs_of_every_kind(run: Run) -> None:
     shown = run(EXAMPLES / "demo.py")
-    for word in ("This is a test job", "openrpc", "ai", "timed out", "cancelled", "did you", "herojobs dev"):
+    for word in (
+        "This is a test job",
+        "Spike",
+        "-32602",
+        "ai",
+        "timed out",
+        "cancelled",
+        "did you",
+        "herojobs dev",
+    ):
         assert word in shown
 
 

@@ -27,7 +27,7 @@ from herojobs.cli import (
     server,
     services,
     sessions,
-)  # fmt: skip
+)
 from herojobs.cli.common import INTERRUPTED, TROUBLE, USAGE, code_for, options
 
 app = typer.Typer(
