@@ -5,7 +5,8 @@
     │   ├── InvalidName            circle or topic can't be a name
     │   ├── UnknownKind            no processor runs this params_type
     │   ├── ParamsTooLarge
-    │   └── InvalidSchedule        a schedule's name, times or time zone are wrong
+    │   ├── InvalidSchedule        a schedule's name, times or time zone are wrong
+    │   └── InvalidLimit           a limit's name or values are wrong
     ├── InvalidReference           not of the form circle/topic/id
     ├── JobNotFound                no job has this reference
     ├── JobConflict                the job's state doesn't allow what was asked
@@ -84,6 +85,10 @@ class ParamsTooLarge(InvalidJob):
 
 class InvalidSchedule(InvalidJob):
     """A schedule's name, times or time zone are wrong."""
+
+
+class InvalidLimit(InvalidJob, ValueError):
+    """A limit's name or values are wrong."""
 
 
 class InvalidReference(HeroJobsError):

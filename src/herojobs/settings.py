@@ -22,6 +22,7 @@ from msgspec import Meta
 from herojobs.ai_settings import AISettings
 from herojobs.errors import SettingsError, did_you_mean
 from herojobs.job import DEFAULT_MAX_PARAMS
+from herojobs.limits import Limit
 from herojobs.retries import RetryPolicy
 
 PREFIX = "HEROJOBS_"
@@ -161,6 +162,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     retry_max_delay: Annotated[float, Meta(ge=0, le=2_592_000)] = 3600.0
     """Longest pause between two tries of a failing job, in seconds; up to a quarter is added by chance."""
+
+    limit: dict[str, Limit] = {}
+    """How many jobs run at once and start in a time, by circle (all its topics together), by circle/topic,
+    by circle/* (each topic of it) or * and */*; the nearest one counts, whole. `herojobs limit set` counts
+    before it. All WatchDogs should have the same."""
 
     idempotency_ttl: Annotated[int, Meta(ge=1, le=31_536_000)] = 24 * 3600
     """Seconds after its submission that a job is found again by its `idempotency_key`."""

@@ -214,3 +214,36 @@ def test_retry_in_bulk_and_duplicate(herojobs: Command) -> None:
     assert "field=value" in herojobs("duplicate", copy, "--set", "timeout").stderr
     run = ("run", "--text", "!!fake.return_error", "-c", "again", "--retries", "1", "--retry-delay", "0", "--json")
     assert json.loads(herojobs(*run).stdout)["attempts"] == 2
+
+
+def test_limits(herojobs: Command) -> None:
+    assert herojobs("limit", "list").stdout.startswith("no limits")
+    assert (
+        herojobs("limit", "set", "Acme/mail", "--jobs", "3", "--rate", "100/m").stdout
+        == "Acme/mail: 3 at once, 100/m\n"
+    )
+    assert herojobs("limit", "set", "acme/mail", "--jobs", "5").stdout == "acme/mail: 5 at once, 100/m\n"
+    assert herojobs("limit", "set", "acme", "--weight", "2").returncode == 0
+    assert json.loads(herojobs("limit", "list", "--json").stdout) == {
+        "acme": {"weight": 2},
+        "acme/mail": {"jobs": 5, "rate": "100/m"},
+    }
+    assert "acme/mail" in herojobs("limit", "list").stdout
+    for wrong, told in ((("--rate", "often"), "no rate"), (("--jobs", "-1"), "out of range"), ((), "give --jobs")):
+        done = herojobs("limit", "set", "acme", *wrong)
+        assert (done.returncode, told in done.stderr) == (2, True)
+    assert herojobs("limit", "remove", "acme").returncode == 0
+    assert "did you mean 'acme/mail'" in herojobs("limit", "remove", "acme/mial").stderr
+    herojobs("limit", "remove", "acme/mail")
+
+
+def test_keys_and_expiry(herojobs: Command) -> None:
+    given = ("submit", "--text", "!!core.echo content:x", "-c", "keys")
+    first = herojobs(*given, "--idempotency-key", "a")
+    again = herojobs(*given, "--idempotency-key", "a")
+    assert (again.stdout, again.stderr) == (first.stdout, "keys/default/1 has this key already\n")
+    later = herojobs(*given, "--unique", "b", "--unique-until", "10m", "--at", "1h", "--expires", "2h")
+    assert herojobs(*given, "--unique", "b").stdout == later.stdout == "keys/default/2\n"
+    wrong = herojobs(*given, "--unique", "c", "--unique-until", "finnished")
+    assert (wrong.returncode, "unique_until 'finnished'" in wrong.stderr) == (2, True)
+    assert herojobs(*given, "--expires", "2020-01-01").returncode == 2

@@ -99,6 +99,16 @@ class Good:
         return "marked"
 
     @action
+    def span(self, file: str, context: Context, seconds: float = 0.0) -> None:
+        """Write a line to a file at the start and one at the end, with the time."""
+        for what in ("start", "end"):
+            fd = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            os.write(fd, f"{context.ref} {what} {time.time_ns()}\n".encode())  # type: ignore[attr-defined]
+            os.close(fd)
+            if what == "start":
+                time.sleep(seconds)
+
+    @action
     def fail_times(self, file: str, times: int) -> str:
         """Fail so many times, then return how often it ran."""
         with open(file, "a+") as out:

@@ -42,6 +42,7 @@ for group in (jobs, queues, serve, server, doctor, chaos, scripts, hooks, flows,
     for name, command in group.COMMANDS.items():
         app.command(name)(command)
 app.add_typer(ai.app, name="ai")
+app.add_typer(queues.limit_app, name="limit")
 app.add_typer(databases.app, name="ourdb")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(services.app, name="service")

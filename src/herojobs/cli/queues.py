@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from herojobs.cli import common
 from herojobs.cli.common import Circle, Json, nearest, options
 from herojobs.names import Queue
+
+if TYPE_CHECKING:
+    from herojobs.limits import Limit
 
 
 def queues(circle: Circle = None, json: Json = False) -> None:
@@ -89,6 +92,61 @@ def empty(
         common.print_json({"removed": removed})
     else:
         print(f"{removed:,} jobs removed")
+
+
+limit_app = typer.Typer(help="Limit how many jobs run at once, or start in a time.", no_args_is_help=True)
+
+LimitName = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="circle (all its topics together), circle/topic, circle/* (each), * or */*."),
+]
+
+
+@limit_app.command("set")
+def set_limit(
+    name: LimitName,
+    jobs: Annotated[int | None, typer.Option(help="Jobs that run at once; 0 = any number.")] = None,
+    rate: Annotated[str | None, typer.Option(help="Starts in any span of time, like 10/s, 100/m, 5/30s.")] = None,
+    weight: Annotated[
+        int | None, typer.Option(help="Of a circle: its share while others wait too; normally 1.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Limit a circle or topic from now on; what isn't given stays as it is."""
+    if jobs is None and rate is None and weight is None:
+        common.fail("give --jobs, --rate or --weight", common.USAGE)
+    with options.client() as hero:
+        limit = hero.set_limit(name, jobs=jobs, rate=rate, weight=weight)
+    common.print_json({name: limit}) if json else print(f"{name}: {_limit_text(limit)}")
+
+
+@limit_app.command("list")
+def list_limits(json: Json = False) -> None:
+    """Show the limits in force."""
+    with options.client() as hero:
+        limits = hero.limits()
+    if json:
+        common.print_json(limits)
+        return
+    made = common.table("name", "limit")
+    for name, limit in limits.items():
+        made.add_row(name, _limit_text(limit))
+    common.console().print(made if limits else "no limits; `herojobs limit set` makes one")
+
+
+@limit_app.command("remove")
+def remove_limit(name: LimitName, json: Json = False) -> None:
+    """Remove a limit that `set` has made."""
+    with options.client() as hero:
+        hero.remove_limit(name)
+    common.print_json({"removed": name}) if json else print(f"{name}: removed")
+
+
+def _limit_text(limit: Limit) -> str:
+    parts = [f"{limit.jobs:,} at once"] if limit.jobs else []
+    parts += [limit.rate] if limit.rate else []
+    parts += [f"weight {limit.weight}"] if limit.weight != 1 else []
+    return ", ".join(parts) or "no limit"
 
 
 COMMANDS: dict[str, Any] = {"queues": queues, "pause": pause, "resume": resume, "empty": empty}

@@ -13,6 +13,7 @@ from herojobs.client.given import AnyRef, new_job
 from herojobs.client.open import Opened, Remote, is_remote, settings_for
 from herojobs.errors import LocalOnly
 from herojobs.job import After, Job
+from herojobs.limits import Limit
 from herojobs.live.admin import Progress
 from herojobs.live.connect import connect_async
 from herojobs.names import Ref
@@ -203,6 +204,20 @@ class AsyncHeroJobs:
     async def paused(self) -> list_[str]:
         """Return what is paused: circles, and topics as circle/topic, sorted."""
         return await (await self._core()).paused()
+
+    async def limits(self) -> dict[str, Limit]:
+        """Return the limits in force by name; see `HeroJobs.limits`."""
+        return await (await self._core()).rules.limits()
+
+    async def set_limit(
+        self, name: str, *, jobs: int | None = None, rate: str | None = None, weight: int | None = None
+    ) -> Limit:
+        """Limit a circle or topic from now on; see `HeroJobs.set_limit`."""
+        return await (await self._core()).rules.set_limit(name, jobs, rate, weight)
+
+    async def remove_limit(self, name: str) -> None:
+        """Undo `set_limit`; see `HeroJobs.remove_limit`."""
+        await (await self._core()).rules.remove_limit(name)
 
     async def peek(self, circle_id: str, topic: str) -> Job | None:
         """Return the job that is next in a queue, without taking it; see `HeroJobs.peek`."""

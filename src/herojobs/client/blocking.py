@@ -13,6 +13,7 @@ from herojobs.client.given import AnyRef, new_job
 from herojobs.client.open import Opened, Remote, at_once, is_remote, settings_for
 from herojobs.errors import LocalOnly
 from herojobs.job import After, Job
+from herojobs.limits import Limit
 from herojobs.live.admin import Progress
 from herojobs.live.connect import connect_blocking
 from herojobs.live.redis import run_sync
@@ -383,6 +384,37 @@ class HeroJobs:
     def paused(self) -> list_[str]:
         """Return what is paused: circles, and topics as circle/topic, sorted."""
         return run_sync(self._core.paused())
+
+    def limits(self) -> dict[str, Limit]:
+        """Return the limits in force by name: those of the setting `limit`, and those of `set_limit` before them."""
+        return run_sync(self._core.rules.limits())
+
+    def set_limit(
+        self, name: str, *, jobs: int | None = None, rate: str | None = None, weight: int | None = None
+    ) -> Limit:
+        """Limit a circle or topic from now on, in all WatchDogs of the home; what isn't given stays as it is.
+
+        Args:
+            name: `circle` (all its topics together), `circle/topic`, `circle/*` (each topic of it), `*` or `*/*`.
+            jobs: how many of its jobs run at once; 0 = any number.
+            rate: how many start in any span of time, like `100/m`; empty = any number.
+            weight: of a circle: how many jobs it gets started for each one of a circle of weight 1.
+
+        Returns:
+            the limit as it is now.
+
+        Raises:
+            InvalidLimit: the name or a value is wrong.
+        """
+        return run_sync(self._core.rules.set_limit(name, jobs, rate, weight))
+
+    def remove_limit(self, name: str) -> None:
+        """Undo `set_limit`; one that the settings have under this name counts again.
+
+        Raises:
+            InvalidLimit: there is none.
+        """
+        run_sync(self._core.rules.remove_limit(name))
 
     def peek(self, circle_id: str, topic: str) -> Job | None:
         """Return the job that is next in a queue, without taking it; None if none waits."""

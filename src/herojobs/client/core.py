@@ -100,8 +100,8 @@ class Core:
         """What runs jobs once more."""
         self.flows = Flows(store, index, self.submit_many, self.cancel)
         """Jobs that come after others."""
-        self.rules = RuleBook(RuleFile(settings.home), redis)
-        """What is paused."""
+        self.rules = RuleBook(settings, RuleFile(settings.home), redis)
+        """What is paused and limited."""
 
     # in
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from herojobs.limits import Bound
 from herojobs.live.admin import (
     Counts,
     Emptied,
@@ -160,7 +161,7 @@ class Claim(NamedTuple):
     dropped: list[bytes]
 
 
-def claim(queue: Queue, n: int, lease_ms: int, token: str, *, now: int = 0) -> Call[Claim]:
+def claim(queue: Queue, n: int, lease_ms: int, token: str, bound: Bound | None = None, *, now: int = 0) -> Call[Claim]:
     """Take up to `n` jobs and lease them; scheduled jobs that are due and jobs whose lease ran out go back first.
 
     Args:
@@ -168,9 +169,10 @@ def claim(queue: Queue, n: int, lease_ms: int, token: str, *, now: int = 0) -> C
         n: most jobs to take, 0 to 7,000; 0 only puts back.
         lease_ms: milliseconds after which the jobs go back unless they are extended or finished.
         token: proof for what follows; never the same for two claims.
+        bound: the queue's limit, if it has one.
         now: see above.
     """
-    return Call("claim", queue, (now, n, lease_ms, proven(token)), _claim)
+    return Call("claim", queue, (now, n, lease_ms, proven(token), *(bound or ())), _claim)
 
 
 def _claim(reply: Any) -> Claim:

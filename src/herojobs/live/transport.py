@@ -46,6 +46,8 @@ REPEATABLE = frozenset(
         "expect",
         "arrive",
         "release",
+        "free_slots",
+        "keep_slots",
     }
 )
 """Scripts that may run twice: a second run finds the first one's work and leaves it."""

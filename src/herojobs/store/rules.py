@@ -1,4 +1,4 @@
-"""The rules of a home that people change while WatchDogs run: which circles and topics are paused.
+"""The rules of a home that people change while WatchDogs run: what is paused, and what has limits.
 
 They stand in one small JSON file, `<home>/var/rules.json`, beside the job databases, so a Redis that loses everything
 changes nothing about them. A change replaces the file whole. Looking costs one `stat` while nothing has changed, which
@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from herojobs.errors import SettingsError
+from herojobs.limits import Limit
 from herojobs.names import Queue
 
 
@@ -25,9 +26,11 @@ class Rules(msgspec.Struct, frozen=True):
 
     Attributes:
         paused: circles, and topics as circle/topic, whose jobs don't start; names fixed.
+        limits: limits that count before those of the setting `limit`, by name, see `herojobs.limits.limit_name`.
     """
 
     paused: frozenset[str] = frozenset()
+    limits: dict[str, Limit] = {}
 
     def is_paused(self, queue: Queue) -> bool:
         """Return whether a queue's jobs don't start: it is paused, or its circle is."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from herojobs.errors import RedisUnavailable, SessionError, SettingsError
 from herojobs.job import now_ms
+from herojobs.limits import Limits
 from herojobs.live.call import Call
 from herojobs.live.calls import Back, Claim, Started, put_back
 from herojobs.live.redis import AsyncRedis
@@ -28,6 +29,7 @@ from herojobs.watchdog.life import Life, by_queue, tell_progress
 from herojobs.watchdog.logs import JobLogs
 from herojobs.watchdog.pool import Pool
 from herojobs.watchdog.runs import Run
+from herojobs.watchdog.throttle import Throttle, Wish
 
 log = logging.getLogger("herojobs.watchdog")
 
@@ -69,6 +71,8 @@ class Cycle:
         self._rules = NO_RULES
         self._wrong_rules = False
         self._expired: set[Queue] = set()
+        self.throttle = Throttle(turns, int(settings.lease * 1000), self._life.token)
+        self.throttle.set_limits(Limits(settings.limit, {}))
         self.calls = Apart(redis)
         self.pool = Pool(self._loop, settings, self._due.set)
         self.hungry = asyncio.Event()
@@ -89,6 +93,7 @@ class Cycle:
             self.pool.is_paused = self._turns.is_paused = rules.is_paused if rules.paused else None
             self._turns.heed_pauses()
             self.pool.hold_paused()
+            self.throttle.set_limits(Limits(self._settings.limit, rules.limits))
             self._due.set()
 
     def end_expired(self, queue: Queue) -> None:
@@ -139,7 +144,8 @@ class Cycle:
 
     async def _exchange(self) -> None:
         await self._settle()
-        claims = self._claims()
+        claims = await self._claims()
+        self._unsent += self.throttle.unsent()
         sent = self._unsent[:]
         calls = sent + [call for _, _, call in claims]
         if not calls:
@@ -154,11 +160,14 @@ class Cycle:
         for call, reply in zip(sent, settled, strict=True):
             if isinstance(reply, Started):
                 self._cancel(call.queue, reply)
-        for (queue, token, _), reply in zip(claims, replies[len(settled) :], strict=True):
+        for (wish, token, _), reply in zip(claims, replies[len(settled) :], strict=True):
+            runs: list[Run] = []
             if reply is HELD:
-                self._turns.note(queue, 0, now_ms() + int(PAUSE * 1000))
+                self._turns.note(wish.queue, 0, now_ms() + int(PAUSE * 1000))
             else:
-                await self._accept(queue, token, reply)
+                self._turns.charge(wish.queue, len(reply.jobs))
+                runs = await self._accept(wish.queue, token, reply)
+            self.throttle.note(wish, runs)
         if self._life.held:
             await self._life.hang()
         if len(self._unsent) > len(held) or (self._claiming and self._turns.is_hot() and self.pool.room() > 0):
@@ -196,12 +205,14 @@ class Cycle:
         for group in by_queue(pool.ended).values():  # they stay in the list, thus leased, until they are written
             self._unsent += await self._life.end(group)
             self._expect_retries(group)
+            self.throttle.ended(group)
             written = set(group)
             pool.ended = [run for run in pool.ended if run not in written]
         for counted in (True, False):
             runs = pool.put_back if counted else pool.spared
             for group in by_queue(runs).values():
                 self._unsent += await self._life.give_back(group, counted=counted)
+                self.throttle.ended(group)
                 given = set(group)
                 runs[:] = [run for run in runs if run not in given]
         started_before = self._loop.time() - TELL_AFTER
@@ -211,25 +222,31 @@ class Cycle:
             if run.deadline and not run.told and not run.abandoned and run.deadline - run.timeout < started_before
         )
 
+        self.throttle.free(pool.all_held)
+
     def _expect_retries(self, ended: Iterable[Run]) -> None:
         now = now_ms()
         for run in ended:
             if run.retry_ms:
                 self._turns.expect(run.queue, now + run.retry_ms)
 
-    def _claims(self) -> list[tuple[Queue, str, Call[Claim]]]:
+    async def _claims(self) -> list[tuple[Wish, str, Call[Claim]]]:
         self.heed_rules()
         if not self._claiming or not self._well:
             return []
         expired, self._expired = self._expired, set()
-        claims = [(queue, *self._life.claim_expired(queue)) for queue in expired]
+        claims = [(Wish(queue, 0), *self._life.claim_expired(queue)) for queue in expired]
         wishes = self._turns.wishes(self.pool.room(), self.pool.concurrent_room())
-        return claims + [(queue, *self._life.claim(queue, n)) for queue, n in wishes]
+        passed = await self.throttle.narrow(wishes, self._idle, self.calls.run_many)
+        return claims + [(wish, *self._life.claim(wish.queue, wish.n, wish.bound)) for wish in passed]
 
-    async def _accept(self, queue: Queue, token: str, claim: Claim) -> None:
+    def _idle(self, queue: Queue) -> int:
+        return self.pool.concurrent_room() if self._turns.is_concurrent(queue) else self.pool.idle()
+
+    async def _accept(self, queue: Queue, token: str, claim: Claim) -> list[Run]:
         self._turns.note(queue, claim.waiting, claim.next_due)
         if not claim.jobs:
-            return
+            return []
         try:
             runs, calls = await self._life.accept(queue, token, claim.jobs)
         except TROUBLE:
@@ -238,19 +255,20 @@ class Cycle:
             raise
         except Exception:  # what nobody expected costs the job that meets it its start, not the WatchDog its life
             if len(claim.jobs) > 1:
-                for each in claim.jobs:
-                    await self._accept(queue, token, claim._replace(jobs=[each]))
-                return
+                return [
+                    run for each in claim.jobs for run in await self._accept(queue, token, claim._replace(jobs=[each]))
+                ]
             log.exception("%s: the job %r can't be started; it is tried again later", queue, claim.jobs[0].id)
             back = [Back(claim.jobs[0].id, token, b"", UNEXPECTED_PAUSE_MS)]
             self._unsent.append(put_back(queue, back, count_attempt=True))
-            return
+            return []
         self._unsent += calls
         if runs:
             self.heed_rules()  # once `pause` has returned, nothing starts any more
         self.pool.dispatch(runs)
         if runs:
             self._turns.set_concurrent(queue, all(run.concurrent for run in runs))
+        return runs
 
     def _cancel(self, queue: Queue, started: Started) -> None:
         for run in self.pool.runs():

@@ -1,4 +1,4 @@
-"""Which queues to claim from next: circles in turn, and within a circle its topics in turn.
+"""Which queues to claim from next: circles in turn, by their weights, and within a circle its topics in turn.
 
 A queue is *hot* while it may have something to claim: it woke us, its last claim left something waiting, or its next
 scheduled job or lease end is due. Only hot queues are asked.
@@ -28,6 +28,10 @@ class Turns:
         """Called when a queue becomes known."""
         self.is_paused: Callable[[Queue], bool] | None = None
         """Tells whether a queue's jobs mustn't start: it is never hot then. None: none is paused."""
+        self.weight: Callable[[str], int] | None = None
+        """Tells a circle's weight: how many jobs it gets for each one of a circle of weight 1. None: all have 1."""
+        self._share: dict[str, float] = {}  # jobs by circle, divided by its weight; one that comes back starts at _now
+        self._now = 0.0
         self._known: set[Queue] = set()
         self._hot: dict[str, dict[Queue, None]] = {}  # by circle; the first one is next
         self._due: list[tuple[int, Queue]] = []
@@ -52,7 +56,16 @@ class Turns:
             self.on_new()
         if self.is_paused and self.is_paused(queue):
             return
-        self._hot.setdefault(queue.circle, {}).setdefault(queue)
+        if queue.circle not in self._hot:
+            self._hot[queue.circle] = {}
+            self._share[queue.circle] = max(self._now, self._share.get(queue.circle, 0.0))
+        self._hot[queue.circle].setdefault(queue)
+
+    def heat_circle(self, circle: str) -> None:
+        """Note that every queue of a circle may have something to claim."""
+        for queue in self._known:
+            if queue.circle == circle:
+                self.heat(queue)
 
     def heed_pauses(self) -> None:
         """Take in that the answers of `is_paused` may have changed: heat and cool queues."""
@@ -86,6 +99,10 @@ class Turns:
             found = True
         return found
 
+    def is_concurrent(self, queue: Queue) -> bool:
+        """Return whether what a queue held last was asynchronous."""
+        return queue in self._concurrent
+
     def set_concurrent(self, queue: Queue, concurrent: bool) -> None:
         """Note that what a queue held last was asynchronous: it needs no exclusive worker."""
         if concurrent:
@@ -94,7 +111,7 @@ class Turns:
             self._concurrent.discard(queue)
 
     def wishes(self, room: int, concurrent_room: int) -> list[tuple[Queue, int]]:
-        """Return how many jobs to claim from which queues, and move on in the turn.
+        """Return how many jobs to claim from which queues; those of circles that had least of late come first.
 
         Args:
             room: blocking jobs that the workers can take.
@@ -102,7 +119,8 @@ class Turns:
         """
         left = {False: room, True: concurrent_room}
         chosen: dict[bool, list[Queue]] = {False: [], True: []}
-        circles = {circle: list(topics) for circle, topics in self._hot.items()}
+        order = heapq.nsmallest(QUEUES_AT_ONCE, self._hot, key=self._share.__getitem__)
+        circles = {circle: list(self._hot[circle]) for circle in order}
         while circles and len(chosen[False]) + len(chosen[True]) < QUEUES_AT_ONCE:
             for circle, topics in list(circles.items()):
                 if not topics:
@@ -114,28 +132,39 @@ class Turns:
                     left[sort] -= 1
                     chosen[sort].append(queue)
                     self._had_its_turn(queue)
-        return [*_shares(chosen[False], room), *_shares(chosen[True], concurrent_room)]
+        return [*self._shares(chosen[False], room), *self._shares(chosen[True], concurrent_room)]
+
+    def charge(self, queue: Queue, jobs: int) -> None:
+        """Note that a circle got so many jobs."""
+        share = self._share.get(queue.circle, self._now)
+        self._now = max(self._now, share)
+        self._share[queue.circle] = share + jobs / self._weight(queue.circle)
+
+    def _weight(self, circle: str) -> int:
+        return self.weight(circle) if self.weight else 1
 
     def _had_its_turn(self, queue: Queue) -> None:
-        """Put a queue at the end of its circle, and the circle at the end of all."""
+        """Put a queue at the end of its circle, and the circle at the end of all that had as much."""
         topics = self._hot.pop(queue.circle)
         del topics[queue]
         topics[queue] = None
         self._hot[queue.circle] = topics
 
-
-def _shares(queues: list[Queue], room: int) -> list[tuple[Queue, int]]:
-    """Divide room: among the circles first, then among each one's queues."""
-    by_circle: dict[str, list[Queue]] = {}
-    for queue in queues:
-        by_circle.setdefault(queue.circle, []).append(queue)
-    shares = []
-    for place, topics in enumerate(by_circle.values()):
-        circle_room = -(-room // (len(by_circle) - place))
-        for nth, queue in enumerate(topics):
-            share = -(-circle_room // (len(topics) - nth))
-            if share > 0:
-                shares.append((queue, share))
-                circle_room -= share
-                room -= share
-    return shares
+    def _shares(self, queues: list[Queue], room: int) -> list[tuple[Queue, int]]:
+        """Divide room: among the circles first, by their weights, then among each one's queues."""
+        by_circle: dict[str, list[Queue]] = {}
+        for queue in queues:
+            by_circle.setdefault(queue.circle, []).append(queue)
+        weights = sum(map(self._weight, by_circle)) if self.weight else len(by_circle)
+        shares = []
+        for circle, topics in by_circle.items():
+            weight = self._weight(circle)
+            circle_room = -(-room * weight // weights)
+            weights -= weight
+            for nth, queue in enumerate(topics):
+                share = -(-circle_room // (len(topics) - nth))
+                if share > 0:
+                    shares.append((queue, share))
+                    circle_room -= share
+                    room -= share
+        return shares

@@ -21,6 +21,7 @@ from herojobs import job as jobs
 from herojobs.checkpoints import Checkpoints
 from herojobs.errors import InvalidJob, ParamsTooLarge
 from herojobs.job import Job, JobStatus, Reason, now_ms
+from herojobs.limits import Bound
 from herojobs.live.call import Call, JobKey, job_key
 from herojobs.live.calls import Back, Claimed, bury, claim, claim_expired, finish, progress, put_back, start
 from herojobs.live.transport import Redis
@@ -70,14 +71,18 @@ class Life:
         self.mirrored: list[tuple[str, bytes]] = []
         """Keys and JSON of jobs that one old program reads under their legacy key (setting `legacy_mirror`)."""
 
-    def claim(self, queue: Queue, n: int) -> tuple[str, Call[Any]]:
-        """Return a token and the call that claims up to `n` jobs under it."""
-        token = f"{self._name}.{next(self._tokens)}"
-        return token, claim(queue, n, int(self._settings.lease * 1000), token)
+    def token(self) -> str:
+        """Return a token that was never there before."""
+        return f"{self._name}.{next(self._tokens)}"
+
+    def claim(self, queue: Queue, n: int, bound: Bound | None = None) -> tuple[str, Call[Any]]:
+        """Return a token and the call that claims up to `n` jobs, within the queue's bound, under it."""
+        token = self.token()
+        return token, claim(queue, n, int(self._settings.lease * 1000), token, bound)
 
     def claim_expired(self, queue: Queue) -> tuple[str, Call[Any]]:
         """Return a token and the call that claims, to end them, jobs whose time to start is over."""
-        token = f"{self._name}.{next(self._tokens)}"
+        token = self.token()
         return token, claim_expired(queue, EXPIRED_AT_ONCE, int(self._settings.lease * 1000), token)
 
     async def accept(self, queue: Queue, token: str, claimed: Sequence[Claimed]) -> tuple[list[Run], list[Call[Any]]]:

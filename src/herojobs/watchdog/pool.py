@@ -112,6 +112,10 @@ class Pool:
         """Return how many more blocking jobs the pool can take."""
         return sum(max(0, child.room) for child in self._exclusive) - len(self._undispatched)
 
+    def idle(self) -> int:
+        """Return how many exclusive workers have nothing to do, and will have nothing."""
+        return sum(1 for child in self._exclusive if child.ready and not child.runs) - len(self._undispatched)
+
     def concurrent_room(self) -> int:
         """Return how many more asynchronous jobs the pool can take."""
         return self._settings.concurrency - (len(self._concurrent.runs) if self._concurrent else 0)

@@ -1,5 +1,6 @@
 -- Takes jobs from the queue and leases them; first puts back what is due and whose lease ran out.
--- ARGV: now, most jobs to take, lease in ms, token
+-- ARGV: now, most jobs to take, lease in ms, token; of a queue that has a limit also: jobs at once, starts in a
+--       window, the window in ms (0 = any number)
 -- Returns: {now, when the next scheduled job or lease is due (0 = none), how many ids still wait,
 --           the jobs {job, sum, x, at, db, st, cx, id}, the ids that were dropped}
 -- A leased id without a hash comes back with an empty job: its claimer looks for it elsewhere, and should the
@@ -34,6 +35,20 @@ local function sweep(set, event)
 end
 
 local next_due, next_end = sweep(later), sweep(lease, 'lease_expired')
+
+-- At its limit the queue counts as empty: whoever ends one of its jobs, or the time, makes it worth a claim again.
+local full, allowed_at = false, nil
+local starts = ARGV[6] and tonumber(ARGV[6]) or 0
+if ARGV[5] then
+  local wanted, most = room, tonumber(ARGV[5])
+  if most > 0 then room = math.min(room, most - call('ZCARD', lease)) end
+  if starts > 0 then
+    local allowed, at = allowed_starts(starts, tonumber(ARGV[7]))
+    if allowed < room then room, allowed_at = allowed, at > 0 and at or nil end
+  end
+  room = math.max(room, 0)
+  full = room < wanted
+end
 
 local ids = {}
 if room > 0 then
@@ -85,9 +100,14 @@ if #ids > 0 then
     end
   end
   each('ZADD', lease, leases)
+  if starts > 0 and #taken > 0 then
+    note_starts(#taken, tonumber(ARGV[7]), token)
+    if full and not allowed_at then allowed_at = now + ARGV[7] + 1 end
+  end
   if #taken > 0 and (not next_end or ends < next_end) then next_end = ends end
 end
 for _, id in ipairs(dropped) do tell('dropped', id) end
 publish()
-local due = math.min(next_due or math.huge, next_end or math.huge)
+if full then waiting = 0 end
+local due = math.min(next_due or math.huge, next_end or math.huge, allowed_at or math.huge)
 return {now, due == math.huge and 0 or due, waiting, taken, dropped}

@@ -4,7 +4,7 @@ local call = redis.call
 local queue = KEYS[1]
 local q = string.sub(queue, 11)
 local jobs, lease, later, prio = 'herojobs:' .. q .. ':', 'herolease:' .. q, 'herolater:' .. q, 'heroprio:' .. q
-local expire = 'heroexpire:' .. q
+local expire, slots, rate = 'heroexpire:' .. q, 'heroslots:' .. q, 'herorate:' .. q
 local now = tonumber(ARGV[1])
 if now == 0 then
   local time = call('TIME')
@@ -60,6 +60,24 @@ end
 -- The place of an id among those of priority 1 to 9: higher ones first, then by id.
 local function score(priority, id)
   return (9 - priority) * 4294967296 + (tonumber(id) or 0)
+end
+
+-- How many more starts are allowed now, if there may be so many in any window (ms); and when the next one is.
+local function allowed_starts(starts, window)
+  call('ZREMRANGEBYSCORE', rate, '-inf', now - window)
+  local oldest = call('ZRANGE', rate, 0, 0, 'WITHSCORES')
+  return starts - call('ZCARD', rate), oldest[2] and tonumber(oldest[2]) + window + 1 or 0
+end
+
+-- Notes starts that happen now, under names made of a token that was never there before.
+local function note_starts(count, window, token)
+  local words = {}
+  for i = 1, count do
+    words[#words + 1] = now
+    words[#words + 1] = token .. ':' .. i
+  end
+  each('ZADD', rate, words)
+  call('PEXPIRE', rate, window + 1)
 end
 
 -- Puts ids back at the head, in their order; those with a priority go to their place.

@@ -1,0 +1,57 @@
+"""The calls about slots: what jobs of a circle hold while they run, so that a limit holds over all its topics.
+
+A script touches one queue's keys, so a limit over several queues can't be looked at while one of them is claimed
+from. A WatchDog takes slots of the circle first, claims as many jobs as it was given slots, and gives back what it
+didn't need. Slots end by themselves if nobody makes them last, like leases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from herojobs.limits import Bound
+from herojobs.live.call import Call, proven
+from herojobs.names import Queue
+
+
+class Granted(NamedTuple):
+    """The answer to `take_slots`: slots that were granted, and when more starts are allowed, unix ms, 0 = unknown."""
+
+    slots: int
+    next_due: int
+
+
+def all_of(circle: str) -> Queue:
+    """Return what stands for all queues of a circle in names of keys; no queue has this name."""
+    return Queue(circle, "*")
+
+
+def take_slots(circle: str, n: int, bound: Bound, lease_ms: int, token: str, *, now: int = 0) -> Call[Granted]:
+    """Take up to `n` slots of a circle; they are `slot(token, 1)` and so on.
+
+    Args:
+        circle: the circle, its name fixed.
+        n: most slots to take.
+        bound: the circle's.
+        lease_ms: how long they last, in milliseconds.
+        token: never the same twice.
+        now: unix milliseconds, 0 for the server's clock.
+    """
+    args = (now, n, *bound, lease_ms, proven(token))
+    return Call("take_slots", all_of(circle), args, Granted._make)
+
+
+def free_slots(circle: str, slots: Sequence[str], unused: int = 0, *, now: int = 0) -> Call[None]:
+    """Give slots back; the first `unused` of them had no job, so that no start is counted for them."""
+    return Call("free_slots", all_of(circle), (now, unused, *slots), lambda _: None)
+
+
+def keep_slots(circle: str, slots: Iterable[str], lease_ms: int, *, now: int = 0) -> Call[None]:
+    """Make slots last `lease_ms` from now."""
+    return Call("keep_slots", all_of(circle), (now, lease_ms, *slots), lambda _: None)
+
+
+def slot(token: str, number: int) -> str:
+    """Return the name of a slot."""
+    return f"{token}:{number}"
