@@ -20,7 +20,8 @@ NAMES = {
     "rpc.discover", "job.submit", "job.submit_many", "job.get", "job.list", "job.wait", "job.cancel", "job.retry",
     "job.delete", "job.history", "job.log", "queue.list", "queue.size", "queue.empty", "queue.pause", "queue.resume",
     "queue.stats", "session.open", "session.get", "session.close", "session.list", "circle.list", "service.list",
-    "service.get", "service.refresh", "event.subscribe", "event.unsubscribe", "worker.claim", "worker.extend",
+    "service.get", "service.refresh", "service.set",
+    "service.remove", "event.subscribe", "event.unsubscribe", "worker.claim", "worker.extend",
     "worker.finish", "system.info", "system.health", "job.new", "job.set", "job.update_status",
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ RefText = Annotated[str, Meta(description="a job's name: circle/topic/id", examp
 QueueText = Annotated[str, Meta(description="a queue's name: circle/topic", examples=["demo/default"])]
 CircleId = Annotated[str, Meta(description="a circle (tenant), spelled in any way")]
 Topic = Annotated[str, Meta(description="a topic (queue) within the circle")]
-Millis = Annotated[int, Meta(ge=0, description="unix milliseconds")]
+Millis = Annotated[int, Meta(ge=0, le=253_402_300_799_000, description="unix milliseconds")]
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 Lease = Annotated[float, Meta(ge=1, le=3600, description="seconds that the lease lasts")]
 
