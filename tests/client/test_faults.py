@@ -120,6 +120,47 @@ def test_a_full_disk_refuses_a_submission_as_a_whole(given: dict[str, Any], redi
         assert hero.submit(ECHO, circle_id="c1").job_id
 
 
+TAKEN_BACK = """
+import os, resource, signal, sys
+from pathlib import Path
+from herojobs import HeroJobs, Job
+from herojobs.errors import SubmissionUnconfirmed
+from herojobs.ourdb import OurDBError
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+hero = HeroJobs(home=sys.argv[1], redis_url=sys.argv[2])
+seen = set()
+for slack in range(0, 240, 6):
+    small, large = f"s{slack}", f"l{slack}"
+    jobs = [Job(params="!!core.echo", circle_id=small) for _ in range(3)]
+    hero.submit_many([jobs[0], Job(params="!!core.echo", circle_id=large)])
+    size = os.path.getsize(Path(sys.argv[1]) / f"var/circles/{small}/default/jobsdb/0.db")
+    limit = 3 * size + slack
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    told = []
+    try:
+        hero.submit_many([*jobs[1:], Job(params="!!core.echo content:" + "x" * 60_000, circle_id=large)])
+        raise AssertionError("it was accepted")
+    except SubmissionUnconfirmed as e:
+        told = e.refs
+    except (OurDBError, OSError):
+        pass
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    stored = {str(job.ref) for job in hero.list(circle_id=small)} - {str(jobs[0].ref)}
+    assert stored == set(told), (slack, stored, told)
+    seen.add(len(told))
+print(sorted(seen))
+"""
+
+
+def test_what_a_refused_submission_says_of_its_jobs_is_true_of_each(given: dict[str, Any], redis_url: str) -> None:
+    """Those stored already are taken back; a disk so full that not even that can be written keeps all of them."""
+    told = subprocess.run(
+        [sys.executable, "-c", TAKEN_BACK, str(given["home"]), redis_url], capture_output=True, text=True
+    )
+    assert told.stdout == "[0, 2]\n", told.stderr
+
+
 def test_a_database_that_cannot_be_opened_refuses_the_jobs_of_the_others_too(given: dict[str, Any]) -> None:
     in_the_way = given["home"] / "var" / "circles" / "c3"
     in_the_way.parent.mkdir(parents=True)

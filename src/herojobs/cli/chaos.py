@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,6 +52,7 @@ def chaos(
         every=every,
         seed=seed,
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end what was started, as after Ctrl-C
     with common.working("starting ...") as status:
         verdict = run(plan, keep, status.update if sys.stderr.isatty() else lambda _: None)
     if json:

@@ -148,18 +148,19 @@ class JobStore:
             return db.next_id
 
     def delete(self, queue: Queue, ids: Iterable[int]) -> list[int]:
-        """Remove jobs with their whole history and their logs; return the ids that existed."""
+        """Remove jobs with their whole history and their logs; return the ids that existed.
+
+        Raises:
+            OSError, OurDBError: the disk is full, say. All of the jobs are still there, though logs may be gone.
+        """
         if not self._exists(queue):
             return []
-        deleted = []
+        ids = list(ids)
+        for id in ids:
+            self.log_path(queue, id).unlink(missing_ok=True)
+            self._checkpoints.drop(Ref(queue, id))
         with self._databases.use(queue) as db:
-            for id in ids:
-                with contextlib.suppress(NotFound):
-                    db.delete(id)
-                    deleted.append(id)
-                self.log_path(queue, id).unlink(missing_ok=True)
-                self._checkpoints.drop(Ref(queue, id))
-        return deleted
+            return db.delete_many(ids)
 
     # reading
 
