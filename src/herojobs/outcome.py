@@ -98,6 +98,7 @@ def apply(job: Job, outcome: Outcome, now_ms: int) -> None:
     """Write an outcome and the time of the end, in unix milliseconds, into a job."""
     job.ended_ms = now_ms
     job.time_end = now_ms // 1000
+    job.error_detail = {}
     match outcome:
         case Done(result):
             job.status, job.reason, job.result, job.error = (

@@ -219,8 +219,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     add others at run time: `herojobs service add`."""
 
     openrpc_methods: tuple[str, ...] = ()
-    """Modules with Python methods for jobs of kind openrpc, as importable names. A name that doesn't import ends
-    these jobs with an error."""
+    """Modules with Python methods for jobs of kind openrpc, as importable names. A name that doesn't import
+    stops the WatchDog's start."""
 
     openrpc_allow_urls: tuple[str, ...] = ()
     """Patterns of URLs that jobs may call besides services, like `https://*.example.com/rpc/*`. Private and local

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from herojobs import HeroJobs, InlineWatchDog, Job, WatchDog
-from herojobs.errors import RpcError
+from herojobs.errors import RpcError, WorkerError
 from herojobs.openrpc.plan import read_plan
 
 METHODS = ("support.rpc_methods",)
@@ -163,11 +163,8 @@ def test_plain_functions_get_an_exclusive_worker_and_end_at_their_timeout(tmp_pa
 def test_modules_that_hold_no_method_are_named(tmp_path: Path, redis_url: str) -> None:
     given = {"home": tmp_path, "redis_url": redis_url}
     for module, told in (("json", "no function marked"), ("no.such", "can't be imported: ModuleNotFoundError")):
-        with HeroJobs(**given) as hero, InlineWatchDog(**given, openrpc_methods=(module,)) as watchdog:
-            job = hero.submit('{"method": "x"}', params_type="openrpc")
-            watchdog.run_pending()
-            assert told in hero.get(job).error
-            assert repr(module) in hero.get(job).error
+        with pytest.raises(WorkerError, match=f"{re.escape(repr(module))}.* {told}"):
+            WatchDog(**given, workers=1, openrpc_methods=(module,)).start()
 
 
 @settings(deadline=None)

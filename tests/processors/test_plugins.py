@@ -136,7 +136,7 @@ def test_whatever_a_plug_in_does_its_jobs_end_alone(plugin: None, tmp_path: Path
     [
         ("number", {}),
         ("detail", {"code": 7, "data": ["x"]}),
-        ("odd detail", {"dropped": "it can't be written as JSON: UnicodeEncodeError"}),
+        ("odd detail", {"text": "?", "dropped": "it can't be written as JSON: UnicodeEncodeError"}),
         ("deep detail", {"dropped": "it was nested over 50 levels deep"}),
         ("long detail", {"dropped": "the detail had 5,000,011 bytes, the limit is 1,048,576"}),
     ],

@@ -21,6 +21,9 @@ from herojobs.settings import Settings
 if TYPE_CHECKING:
     from herojobs.openrpc.caller import Answered, Caller
 
+LONGEST_MESSAGE = 1000
+"""Most characters of a service's message in an error's detail."""
+
 _CALLER = "herojobs.openrpc.caller"
 
 
@@ -31,7 +34,8 @@ class OpenRpcProcessor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._local: LocalMethods | None = None
+        # Named modules are loaded now, so that one that doesn't import shows at the worker's start.
+        self._local = LocalMethods(settings) if settings.openrpc_methods else None
         self._callers: dict[asyncio.AbstractEventLoop, Caller] = {}
         self._runner: asyncio.Runner | None = None
 
@@ -130,7 +134,8 @@ def _failure(plan: Plan, answered: list[Answered], failed: list[int], ref: str) 
 
 
 def _detail(error: RpcError) -> dict[str, Any]:
-    detail: dict[str, Any] = {"code": int(error.code), "message": error.message}
+    message = error.message if len(error.message) <= LONGEST_MESSAGE else error.message[:LONGEST_MESSAGE] + "..."
+    detail: dict[str, Any] = {"code": int(error.code), "message": message}
     return detail if error.data is None else detail | {"data": error.data}
 
 

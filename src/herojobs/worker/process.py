@@ -42,6 +42,8 @@ def main(data_fd: int, control_fd: int, life_fd: int) -> NoReturn:
         _limit(settings)
         processors = Processors(settings)
         processors.get("heroscript")  # loads the actors: a module that doesn't import shows now, not at the first job
+        if settings.openrpc_methods:
+            processors.get("openrpc")  # likewise
     except HeroJobsError as e:
         data.sendall(frame([Unfit(str(e))]))
         sys.exit(1)

@@ -16,6 +16,8 @@ from herojobs.settings import Settings
 
 DETAIL_LEVELS = 50
 """Most levels of nesting in `Job.error_detail`."""
+SHORT_TEXT = 1000
+"""Most characters of a text that is kept of a detail which is too large."""
 
 
 def over(number: int, result: object, took: int, settings: Settings) -> Over:
@@ -52,7 +54,10 @@ def over_by(number: int, job: Job, error: BaseException, took: int, settings: Se
 
 
 def detail_json(detail: Mapping[str, Any] | None, limit: int) -> bytes:
-    """Return the JSON of an error's detail, empty for none; one that can't be kept says why in its place."""
+    """Return the JSON of an error's detail, empty for none.
+
+    Of one that can't be kept the numbers and short texts remain, and `dropped` says why.
+    """
     if not detail:
         return b""
     try:
@@ -61,7 +66,14 @@ def detail_json(detail: Mapping[str, Any] | None, limit: int) -> bytes:
         why = why or ("" if _levels_fit(detail, DETAIL_LEVELS) else f"it was nested over {DETAIL_LEVELS} levels deep")
     except Exception as e:
         why = f"it can't be written as JSON: {type(e).__name__}"
-    return msgspec.json.encode({"dropped": clean(why)}) if why else data
+    if not why:
+        return data
+    kept = {
+        str(name): clean(value) if isinstance(value, str) else value
+        for name, value in detail.items()
+        if isinstance(value, int | float) or (isinstance(value, str) and len(value) <= SHORT_TEXT)
+    }
+    return msgspec.json.encode({**kept, "dropped": clean(why)})
 
 
 def _levels_fit(value: object, levels: int) -> bool:
