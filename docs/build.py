@@ -69,7 +69,8 @@ def cli_page() -> str:
     lines = [
         "# The command",
         "",
-        "`herojobs COMMAND --help` shows the same. Options before the command: `--home` and `--redis-url`.",
+        "`herojobs COMMAND --help` shows the same. Options before the command: `--home`, `--redis-url`, and, to ask",
+        "a server, `--url` and `--session-key` (docs/remote.md).",
         "",
         "| exit code | meaning |",
         "|---|---|",

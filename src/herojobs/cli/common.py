@@ -21,6 +21,7 @@ from herojobs.errors import (
     InvalidJob,
     JobNotFound,
     RedisUnavailable,
+    RemoteError,
     ScheduleNotFound,
     SessionNotFound,
     WaitTimeout,
@@ -53,6 +54,8 @@ class Options:
 
     home: Path | None = None
     redis_url: str | None = None
+    url: str | None = None
+    session_key: str = ""
 
     def settings(self, **overrides: Any) -> Settings:
         """Return the settings in force."""
@@ -62,7 +65,7 @@ class Options:
         """Return a client."""
         from herojobs.client import HeroJobs
 
-        return HeroJobs(settings=self.settings())
+        return HeroJobs(self.url, session_key=self.session_key, settings=self.settings())
 
 
 options = Options()
@@ -78,7 +81,7 @@ def code_for(error: Exception) -> int | None:
         return NOT_FOUND
     if isinstance(error, WaitTimeout):
         return TIMED_OUT
-    if isinstance(error, RedisUnavailable | EmbeddedRedisError | OurDBError | OSError):
+    if isinstance(error, RedisUnavailable | EmbeddedRedisError | RemoteError | OurDBError | OSError):
         return TROUBLE
     return USAGE if isinstance(error, HeroJobsError | HeroScriptError) else None
 
@@ -177,6 +180,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def checked_ref(hero: HeroJobs, text: str) -> Ref:
     """Return a reference; if its queue doesn't exist, end with the nearest one that does."""
     ref = Ref.parse(text)
+    if hero.is_remote:
+        return ref  # the server says so if it isn't there
     if (hero.settings.circles_dir / ref.queue.circle / ref.queue.topic).is_dir():
         return ref  # asking for all queues takes a while where there are many
     known = {f"{each.circle}/{each.topic}" for each in hero.queues()}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer._click.core import ParameterSource
 from typer._click.exceptions import ClickException, NoArgsIsHelpError  # typer gives no other way to these two
 
 from herojobs.cli import (
@@ -21,6 +22,7 @@ from herojobs.cli import (
     hooks,
     jobs,
     queues,
+    remote,
     schedules,
     scripts,
     serve,
@@ -52,10 +54,22 @@ app.add_typer(scripts.rhai_app, name="rhai")
 
 @app.callback()
 def _global(
+    context: typer.Context,
     home: Annotated[Path | None, typer.Option(help="Folder of all data (HEROJOBS_HOME, ~/hero).")] = None,
     redis_url: Annotated[str | None, typer.Option(help="Redis to use in place of the embedded one.")] = None,
+    url: Annotated[
+        str | None, typer.Option(envvar="HEROJOBS_URL", help="A server to ask: https://host:port, http+unix:///path.")
+    ] = None,
+    session_key: Annotated[
+        str | None,
+        typer.Option(envvar="HEROJOBS_SESSION_KEY", help="Who asks; better by the variable, which others can't read."),
+    ] = None,
 ) -> None:
+    os.environ.pop("HEROJOBS_SESSION_KEY", None)  # what we start, jobs above all, has no business with it
     options.home, options.redis_url = home, redis_url
+    is_option = context.get_parameter_source("url") == ParameterSource.COMMANDLINE
+    options.url = remote.server_for(context.invoked_subcommand, url, is_option)
+    options.session_key = session_key or ""
 
 
 def main() -> None:
