@@ -126,7 +126,6 @@ async def on_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     except (asyncio.IncompleteReadError, ConnectionError):
         pass
     finally:
-        counts["closed"] += 1
         writer.close()
 
 
@@ -215,10 +214,17 @@ async def http_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
                 }
             ).encode(),
         )
+    elif behaviour == "hang":
+        await until_closed(reader, "http-closed")
     else:
         reply("200 OK", await respond(behaviour, body) or b"")
     await writer.drain()
     return True
+
+
+async def until_closed(reader: asyncio.StreamReader, what: str) -> None:
+    await reader.read()
+    counts[what] += 1
 
 
 @cache
@@ -254,6 +260,10 @@ async def on_websocket(connection: ServerConnection) -> None:
             if behaviour == "reset":
                 connection.transport.abort()
                 return
+            if behaviour == "hang":
+                await connection.wait_closed()
+                counts["ws-closed"] += 1
+                return
             if behaviour == "huge":
                 await connection.send("x" * (4 << 20))
                 continue
@@ -278,6 +288,9 @@ def on_line(behaviour: str) -> Any:
                         await writer.drain()
                     if behaviour == "notices":
                         writer.write(b'{"jsonrpc":"2.0","method":"event","params":[1]}\n\n')
+                if behaviour == "hang" and b"rpc.discover" not in line:
+                    await until_closed(reader, "line-closed")
+                    return
                 data = await respond(behaviour, line)
                 while behaviour == "drip" and b"rpc.discover" not in line:
                     writer.write(b" ")
@@ -289,7 +302,6 @@ def on_line(behaviour: str) -> Any:
         except ConnectionError:
             pass
         finally:
-            counts["closed"] += 1
             writer.close()
 
     return serve_lines

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import ipaddress
-import logging
 import ssl
 import time
 import zlib
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -27,11 +27,14 @@ connection which is being closed is lost without anybody's fault."""
 _BUSY = (429, 502, 503, 504)
 """Statuses of services that may do better in a moment."""
 
-logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would tell each request; the job's log has it already
+T = TypeVar("T")
 
 
 class HttpTransport:
-    """One client with its pool of connections.
+    """Connections to one service, each kept for the next call.
+
+    Each is a pool of one: httpcore looks at all connections of a pool at every call, which costs more than the call
+    where fifty are open. The newest idle one is taken first, so that those of a burst run out afterwards.
 
     Args:
         service: the service.
@@ -42,59 +45,24 @@ class HttpTransport:
     def __init__(self, service: Service, headers: Mapping[str, str], address: str = "") -> None:
         self._service = service
         self._extensions: dict[str, Any] = {}
-        self._url, socket = _split_unix(service.url)
+        url, self._socket = _split_unix(service.url)
         own = {"content-type": "application/json", "accept": "application/json", "accept-encoding": "gzip, deflate"}
         if address:
-            parts = urlsplit(self._url)
+            parts = urlsplit(url)
             host = f"[{address}]" if ipaddress.ip_address(address).version == 6 else address
-            self._url = parts._replace(netloc=host + (f":{parts.port}" if parts.port else "")).geturl()
+            url = parts._replace(netloc=host + (f":{parts.port}" if parts.port else "")).geturl()
             self._extensions["sni_hostname"] = parts.hostname
             own["host"] = parts.netloc
-        self._client = httpx2.AsyncClient(
-            transport=httpx2.AsyncHTTPTransport(
-                uds=socket,
-                verify=self._url.startswith("https:"),  # reading the certificates of all authorities takes a while
-                limits=httpx2.Limits(max_connections=service.concurrency, keepalive_expiry=KEEP_ALIVE),
-            ),
-            headers={**own, **headers},
-            trust_env=False,  # no proxy that the environment names
-            follow_redirects=False,
-        )
+        self._url = httpx2.URL(url)
+        self._headers = {**own, **headers}
+        # reading the certificates of all authorities takes a while
+        self._tls: ssl.SSLContext | bool = httpx2.create_ssl_context() if self._url.scheme == "https" else False
+        self._idle: deque[tuple[float, httpx2.AsyncHTTPTransport]] = deque()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def send(self, body: bytes, ids: Collection[str], headers: Mapping[str, str], seconds: float) -> Reply:
         """Send a message and return the answer; see `Transport`."""
-        sent = False
-
-        async def trace(event: str, _: Mapping[str, Any]) -> None:
-            nonlocal sent
-            sent = sent or event.endswith("send_request_headers.started")
-
-        timeout = httpx2.Timeout(None, connect=min(seconds, CONNECT_TIMEOUT))
-        try:
-            async with (
-                asyncio.timeout(seconds),
-                self._client.stream(
-                    "POST",
-                    self._url,
-                    content=body,
-                    headers=dict(headers),
-                    timeout=timeout,
-                    extensions={**self._extensions, "trace": trace},
-                ) as response,
-            ):
-                return await self._read(response, ids)
-        except TimeoutError:
-            raise timed_out(seconds, "" if sent else "no connection", sent=sent) from None
-        except httpx2.TimeoutException:
-            raise unreachable(f"no connection within {timeout.connect:g} s", sent=sent) from None
-        except httpx2.HTTPError as e:
-            raise unreachable(why(e, self._service), sent=sent, again=not _untrusted(e)) from None
-        except (ValueError, httpx2.InvalidURL) as e:  # a header that can't be sent
-            raise unreachable(str(e), again=False) from None
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
+        return await self._exchange("POST", body, headers, seconds, lambda response: self._read(response, ids))
 
     async def get(self, seconds: float) -> bytes:
         """Return what is at the service's URL, for a document that is a file on a server.
@@ -102,15 +70,72 @@ class HttpTransport:
         Raises:
             Fault: it can't be had.
         """
+
+        async def read_document(response: httpx2.Response) -> bytes:
+            if response.status_code != 200:
+                raise bad_answer(_status(response))
+            return await self._body(response)
+
+        return await self._exchange("GET", b"", {}, seconds, read_document)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        while self._idle:
+            await self._idle.pop()[1].aclose()
+
+    async def _exchange(
+        self,
+        verb: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        seconds: float,
+        use: Callable[[httpx2.Response], Awaitable[T]],
+    ) -> T:
+        """Send a request and return what `use` makes of the response."""
+        sent = False
+
+        async def trace(event: str, _: Mapping[str, Any]) -> None:
+            nonlocal sent
+            sent = sent or event.endswith("send_request_headers.started")
+
+        patience = min(seconds, CONNECT_TIMEOUT)
+        connection = self._connection()
         try:
-            async with asyncio.timeout(seconds), self._client.stream("GET", self._url) as response:
-                if response.status_code != 200:
-                    raise bad_answer(_status(response))
-                return await self._body(response)
+            async with asyncio.timeout(seconds):
+                request = httpx2.Request(
+                    verb,
+                    self._url,
+                    headers={**self._headers, **headers},
+                    content=body,
+                    extensions={**self._extensions, "timeout": {"connect": patience}, "trace": trace},
+                )
+                response = await connection.handle_async_request(request)
+                try:
+                    return await use(response)
+                finally:
+                    await response.aclose()
         except TimeoutError:
-            raise timed_out(seconds) from None
+            raise timed_out(seconds, "" if sent else "no connection", sent=sent) from None
+        except httpx2.TimeoutException:
+            raise unreachable(f"no connection within {patience:g} s", sent=sent) from None
         except httpx2.HTTPError as e:
-            raise unreachable(why(e, self._service)) from None
+            raise unreachable(why(e, self._service), sent=sent, again=not _untrusted(e)) from None
+        except (ValueError, httpx2.InvalidURL) as e:  # a header that can't be sent
+            raise unreachable(str(e), again=False) from None
+        finally:
+            self._idle.append((time.monotonic(), connection))
+
+    def _connection(self) -> httpx2.AsyncHTTPTransport:
+        """Return an idle connection, or a new one, and close those that nobody has needed for a while."""
+        old = time.monotonic() - KEEP_ALIVE
+        while self._idle and self._idle[0][0] < old:
+            task = asyncio.ensure_future(self._idle.popleft()[1].aclose())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        if self._idle:
+            return self._idle.pop()[1]
+        limits = httpx2.Limits(max_connections=1, keepalive_expiry=KEEP_ALIVE)
+        return httpx2.AsyncHTTPTransport(uds=self._socket, verify=self._tls, limits=limits)
 
     async def _read(self, response: httpx2.Response, ids: Collection[str]) -> Reply:
         status = response.status_code
