@@ -59,7 +59,7 @@ class Backend:
             self.services = Services(self.settings)
             self.submissions = Submissions(self.core, self.settings.max_params)
             self.feed = await self._stack.enter_async_context(Feed(self.redis))
-            self.leases = Leases(self.redis, self.store, self.settings, self.feed, self.core.rules.read)
+            self.leases = Leases(self.redis, self.store, self.settings, self.feed, self.core.rules.read, self.stopping)
         except BaseException:
             await self._stack.aclose()
             raise

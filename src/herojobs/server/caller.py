@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 from herojobs.sessions import Role, Session
@@ -26,6 +27,10 @@ class Stream(Protocol):
         """Have further messages be of a session key's session; None: of nobody."""
 
 
+async def _is_there() -> bool:
+    return False
+
+
 class Caller:
     """Who calls, as it was when its message came: the calls of a batch see the same session.
 
@@ -36,9 +41,10 @@ class Caller:
         local: whether it comes from this machine, and may act without a session while none were made.
         stream: its WebSocket, None over HTTP.
         url: the address by which it came here, as http://host:port.
+        gone: tells whether it has closed its connection and hears of no answer any more.
     """
 
-    __slots__ = ("backend", "key", "local", "session", "stream", "url")
+    __slots__ = ("backend", "gone", "key", "local", "session", "stream", "url")
 
     def __init__(
         self, backend: Backend, *, key: str = "", local: bool = False, stream: Stream | None = None, url: str = ""
@@ -47,6 +53,7 @@ class Caller:
         self.local = local
         self.stream = stream
         self.url = url
+        self.gone: Callable[[], Awaitable[bool]] = _is_there
         self.session: Session | None = backend.session_of(key, local)
         self.key = key if self.session is not None else ""
 

@@ -7,6 +7,7 @@ this machine, so that no name which an attacker points at it will do.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
@@ -21,8 +22,8 @@ from starlette.types import Receive, Scope, Send
 from herojobs.errors import HeroJobsError, RpcError
 from herojobs.jsonrpc import Dispatcher, encode_error
 from herojobs.jsonrpc.codes import Code
-from herojobs.jsonrpc.dispatcher import Instead
 from herojobs.names import Ref
+from herojobs.ourdb import OurDBError
 from herojobs.server import access, document, health, noting
 from herojobs.server.backend import Backend
 from herojobs.server.caller import Caller
@@ -34,6 +35,13 @@ from herojobs.server.metrics import Metrics
 from herojobs.server.websocket import WebSockets
 
 JSON = b"application/json"
+BODY_TIMEOUT = 60.0
+"""Seconds in which a request's body must have come."""
+_STATUSES = {
+    Code.UNAUTHORIZED: 401, Code.FORBIDDEN: 403, Code.JOB_NOT_FOUND: 404, Code.LIMIT_EXCEEDED: 429,
+    Code.UNAVAILABLE: 503,
+}  # fmt: skip
+"""HTTP statuses of errors, for what is read by GET; 400 for all others."""
 
 
 def make_app(backend: Backend, *, behind_proxy: bool = False) -> Starlette:
@@ -90,13 +98,19 @@ class _Rpc:
         if refused is not None:
             await _send(send, 415 if refused.code == Code.INVALID_REQUEST else 403, encode_error(None, refused))
             return
-        body = await self._body(headers, receive)
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT):
+                body = await self._body(headers, receive)
+        except TimeoutError:
+            await _send(send, 408, b"the request didn't come in time\n", b"text/plain", ((b"connection", b"close"),))
+            return
         if body is None:
             error = RpcError(Code.TOO_LARGE, "Too large", {"expected": f"at most {self._most:,} bytes"})
             await _send(send, 413, encode_error(None, error), more=((b"connection", b"close"),))
             return
         try:
             caller = self._gate.caller(scope, headers)
+            caller.gone = lambda: _is_gone(receive)
         except RpcError as e:
             await _send(send, 503, encode_error(None, e))
             return
@@ -145,29 +159,37 @@ class _Pages:
         return Response(msgspec.json.encode(found) + b"\n", 200 if found.ok else 503, media_type="application/json")
 
     async def metrics(self, request: Request) -> Response:
+        """Send the figures to who may see all circles, or 401 or 403."""
+        try:
+            caller = self._caller(request)
+            access.check(METHODS.find("queue.list"), caller, {})
+            if caller.circles is not None:
+                raise RpcError(Code.FORBIDDEN, "Forbidden: metrics are of all circles; this session has some of them")
+        except HeroJobsError as e:
+            return _refusal(e)
         text, kind = await self._metrics.render()
         return Response(text, media_type=kind)
 
     async def log(self, request: Request) -> Response:
         """Send a job's output as text until the job is over."""
         try:
-            refused = self._gate.refuses(request.scope, request.headers)
-            if refused is not None:
-                raise refused
-            caller = self._gate.caller(request.scope, request.headers)
+            caller = self._caller(request)
             arguments = {"ref": "/".join(request.path_params[name] for name in ("circle", "topic", "id"))}
-            method = METHODS.find("job.log")
-            access.check(method, caller, arguments)
-            self._gate.admit(caller, request.scope, 1)
+            access.check(METHODS.find("job.log"), caller, arguments)
             ref = Ref.parse(str(arguments["ref"]))
             await self._backend.core.get(ref)
-        except (HeroJobsError, Instead) as e:
-            error = e if isinstance(e, RpcError) else translate(e)
-            assert error is not None
-            status = {Code.UNAUTHORIZED: 401, Code.FORBIDDEN: 403, Code.JOB_NOT_FOUND: 404, Code.UNAVAILABLE: 503,
-                      Code.LIMIT_EXCEEDED: 429}.get(Code(error.code), 400)  # fmt: skip
-            return PlainTextResponse(f"{error.message}\n", status)
+        except (HeroJobsError, OurDBError, OSError) as e:
+            return _refusal(e)
         return StreamingResponse(self._follow(ref), media_type="text/plain; charset=utf-8")
+
+    def _caller(self, request: Request) -> Caller:
+        """Return who asks, once that is counted."""
+        refused = self._gate.refuses(request.scope, request.headers)
+        if refused is not None:
+            raise refused
+        caller = self._gate.caller(request.scope, request.headers)
+        self._gate.admit(caller, request.scope, 1)
+        return caller
 
     async def _follow(self, ref: Ref) -> AsyncGenerator[str]:
         async with contextlib.aclosing(self._backend.core.follow(ref)) as texts:
@@ -175,6 +197,22 @@ class _Pages:
                 yield text
                 if self._backend.stopping.is_set():
                     return
+
+
+def _refusal(error: Exception) -> Response:
+    told = error if isinstance(error, RpcError) else translate(error)
+    assert told is not None
+    return PlainTextResponse(f"{told.message}\n", _STATUSES.get(Code(told.code), 400))
+
+
+async def _is_gone(receive: Receive) -> bool:
+    """Return whether who sent a request, which was read whole, has closed the connection."""
+    message = asyncio.ensure_future(receive())
+    await asyncio.sleep(0)
+    if not message.done():
+        message.cancel()
+        return False
+    return bool(message.result()["type"] == "http.disconnect")
 
 
 async def _send(

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from herojobs.errors import JobNotFound, RedisUnavailable
@@ -51,21 +51,34 @@ class Leases:
         settings: the settings in force.
         feed: tells of jobs that came in.
         rules: reads what is paused.
+        stopping: set once the server ends.
     """
 
     def __init__(
-        self, redis: AsyncRedis, store: JobStore, settings: Settings, feed: Feed, rules: Callable[[], Rules]
+        self,
+        redis: AsyncRedis,
+        store: JobStore,
+        settings: Settings,
+        feed: Feed,
+        rules: Callable[[], Rules],
+        stopping: asyncio.Event,
     ) -> None:
         self._redis = redis
         self._store = store
         self._settings = settings
         self._feed = feed
         self._rules = rules
+        self._stopping = stopping
         self._life = Life(store, settings, redis, f"api-{secrets.token_hex(6)}", self._write)
         self._first = 0
 
-    async def claim(self, queues: Sequence[Queue], n: int, lease: float, wait: float) -> list[Claimed]:
-        """Take up to `n` jobs, waiting up to `wait` seconds for one; the queue that comes first changes each time."""
+    async def claim(
+        self, queues: Sequence[Queue], n: int, lease: float, wait: float, gone: Callable[[], Awaitable[bool]]
+    ) -> list[Claimed]:
+        """Take up to `n` jobs, waiting up to `wait` seconds for one; the queue that comes first changes each time.
+
+        Nothing is taken for a caller that is `gone`: its jobs would wait for their leases to run out.
+        """
         deadline = time.monotonic() + min(wait, LONGEST_WAIT)
         self._first += 1
         start = self._first % len(queues)
@@ -80,6 +93,8 @@ class Leases:
         try:
             while True:
                 news.clear()
+                if self._stopping.is_set() or await gone():
+                    return []
                 taken: list[Claimed] = []
                 rules = self._rules()
                 for queue in in_turn:

@@ -35,7 +35,7 @@ async def claim(
         wait: seconds to wait for a job where there is none; more than 60 count as 60
     """
     wanted = list(dict.fromkeys(queue_of(text) for text in queues))
-    return await caller.backend.leases.claim(wanted, n, lease, wait)
+    return await caller.backend.leases.claim(wanted, n, lease, wait, caller.gone)
 
 
 @method("worker.extend", Role.OPERATOR, errors=(Code.UNAVAILABLE,),
