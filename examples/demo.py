@@ -17,6 +17,8 @@ from herojobs import HeroJobs, Job, WatchDog
 from herojobs.live import embedded
 
 CIRCLE = "demo"
+CAT = """{"prompt": "Describe a cat.", "schema": {"type": "object", "required": ["name", "age"], "properties":
+  {"name": {"type": "string", "maxLength": 12}, "age": {"type": "integer", "minimum": 0, "maximum": 20}}}}"""
 JOBS = [
     ("heroscript", "!!fake.return_success message:'This is a test job'", 30),
     ("heroscript", "!!core.echo content:'two actions'\n!!core.echo content:'in one script'", 30),
@@ -24,7 +26,8 @@ JOBS = [
     ("rhaiscript", "let total = 0;\nfor n in 1..=10 { total += n * n; }\n`sum of squares: ${total}`", 30),
     ("openrpc", '{"method": "pets:pets.add", "params": {"name": "Spike", "kind": "dog"}}', 30),
     ("openrpc", '{"method": "pets:pets.add", "params": {"name": "Nibbles", "kind": "mouse"}}', 30),
-    ("ai", "Say hello.", 30),
+    ("ai", "What is the capital of France?", 60),
+    ("ai", CAT, 60),
     ("heroscript", "!!fake.return_error message:'on purpose'", 30),
     ("heroscript", "!!fake.retrun_success", 30),
     ("heroscript", "!!fake.spin seconds:60", 1),
@@ -70,7 +73,7 @@ def run_all(hero: HeroJobs) -> list[Job]:
     ]
     cancelled = hero.submit("!!fake.sleep seconds:60", circle_id=CIRCLE, topic="cancelled")
     hero.cancel(cancelled)
-    return [hero.wait(job, timeout=60) for job in [*jobs, cancelled]]
+    return [hero.wait(job, timeout=120) for job in [*jobs, cancelled]]
 
 
 def show(out: Console, jobs: list[Job]) -> None:

@@ -33,10 +33,14 @@ class World:
             return Answer(status=400, text=f"the test expects no request: {json.dumps(request)[:300]}")
         return self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
 
-    def submit(self, params: str | dict[str, Any], *replies: Reply, **fields: Any) -> Job:
-        """Submit a prompt; the models answer with the replies in turn, and with the last one from then on."""
+    def expect(self, *replies: Reply) -> None:
+        """Have the models answer with these in turn, and with the last one from then on; forget earlier requests."""
         self._replies = list(replies)
         self.server.requests.clear()
+
+    def submit(self, params: str | dict[str, Any], *replies: Reply, **fields: Any) -> Job:
+        """Submit a prompt; the models answer with the replies in turn, and with the last one from then on."""
+        self.expect(*replies)
         text = params if isinstance(params, str) else json.dumps(params)
         return self.hero.submit(text, params_type="ai", log=True, **({"circle_id": "c", "timeout": 20} | fields))
 
@@ -84,6 +88,7 @@ def ai_settings(url: str) -> dict[str, Any]:
         },
         "daily": {"thrifty": {"tokens": 100}, "stingy": {"cost": 0.002}},
         "allow_any_model": ["free"],
+        "keep_messages": True,
     }
 
 

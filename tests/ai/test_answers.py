@@ -45,6 +45,38 @@ def test_an_answer_grows_in_the_log_while_it_comes(world: World) -> None:
     assert world.hero.wait(job, 10).result == "first  rest"
 
 
+def test_the_conversation_is_kept_beside_the_log_as_long_as_the_job(world: World) -> None:
+    job = world.ask({"prompt": "Tell me.", "system": "Be brief."}, Answer(text="It is so."))
+    path = world.hero.settings.circles_dir / "c" / "default" / "logs" / f"{job.job_id}.messages.json"
+    request, response = json.loads(path.read_text())
+    assert request["parts"][0]["content"] == "Tell me."
+    assert response["parts"][0]["content"] == "It is so."
+    world.hero.delete(job)
+    assert not path.exists()
+
+
+def test_a_rhai_script_asks_a_model(world: World) -> None:
+    world.expect(Answer(text="Paris"), Answer(text='{"n": 4}'))
+    script = """
+        let city = ai("The capital of France?");
+        let number = ai("A number.", #{schema: #{type: "object", properties: #{n: #{type: "integer"}}}, max_tokens: 9});
+        `${city} ${number.n + 1}`
+    """
+    job = world.hero.wait(world.hero.submit(script, params_type="rhaiscript", circle_id="c"), 30)
+    assert (job.status, job.result) == ("done", "Paris 5"), job.error
+    assert world.requests[1]["max_tokens"] == 9
+    assert job.usage["requests"] == 2
+    held = Held("first ")
+    world.expect(held)
+    began = time.monotonic()
+    job = world.hero.wait(world.hero.submit('ai("x")', params_type="rhaiscript", circle_id="c", timeout=2), 30)
+    assert (job.reason, time.monotonic() - began < 5) == ("timeout", True)
+    assert held.closed.wait(1)
+    world.expect(Answer(status=401, text="no"))
+    job = world.hero.wait(world.hero.submit('ai("x")', params_type="rhaiscript", circle_id="c"), 30)
+    assert "refuses the key" in job.error
+
+
 def test_without_streaming_the_answer_is_the_same(world: World) -> None:
     job = world.ask({"prompt": "x", "stream": False}, Answer(text="whole", input_tokens=5, output_tokens=1))
     assert (job.result, job.usage["input_tokens"], world.requests[0]["stream"]) == ("whole", 5, False)

@@ -68,7 +68,7 @@ def test_nan_becomes_null_and_is_told(tmp_path: Path) -> None:
         ("let x = ;", r"script:1:9: .*unexpected"),
         ("\n  fooo(1)", r"script:2:3: .*fooo"),
         ('throw "no"', r"script:1:1: .*no"),
-        ("ai(`x`)", "AI prompts can't be run"),
+        ("ai(` `)", "the prompt is empty"),
         ("env(`HOME`)", "rhai_env"),
         ("submit(`heroscript`, `x`, #{tpic: 1})", "no option 'tpic'"),
         ("|x| x", "has no form as text"),

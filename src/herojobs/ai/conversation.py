@@ -113,6 +113,12 @@ class Conversation:
         self.tries = 0
         self.used = Used()
         self.history, self.ask = _history(prompt)
+        self._said: list[parts.ModelMessage] = []
+
+    @property
+    def messages(self) -> bytes:
+        """The whole conversation as JSON."""
+        return parts.ModelMessagesTypeAdapter.dump_json(self._said or self.history, indent=1)
 
     @property
     def usage(self) -> dict[str, Any]:
@@ -187,6 +193,7 @@ class Conversation:
                         async with node.stream(run.ctx) as stream:
                             await self._follow(aiter(stream), model)
                     following = await self._answered(run.next(node), model)
+                self._said = run.ctx.state.message_history
                 if Agent.is_call_tools_node(following):
                     await self._note(following.model_response, model, rate)
                 node = following

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic_ai import exceptions as raised
 
 from herojobs.ai.failures import AIFailure, Kind
-from herojobs.ai.models import Model
+from herojobs.ai.models import PROVIDERS, Model
 
 MOST_SHOWN = 300
 """Characters of a provider's own words in an error."""
@@ -39,8 +39,12 @@ def _by_category(error: raised.ModelAPIError, model: Model, who: str) -> AIFailu
 
     match error:
         case raised.ModelAuthenticationError():
-            where = model.settings.api_key or "the provider's usual variable"
-            return failure("auth", f"refuses the key; check {where}", elsewhere=True)
+            provider = PROVIDERS.get(model.settings.provider)
+            usual = provider.variable if provider and not model.settings.base_url else ""
+            advice = f"check {model.settings.api_key or usual}"
+            if not model.settings.api_key and not usual:
+                advice = f"set api_key in [ai.models.{model.name}]"
+            return failure("auth", f"refuses the key; {advice}", elsewhere=True)
         case raised.ModelNotFoundError():
             name = model.settings.name
             return failure("not_configured", f"isn't there: check the name {name!r} and base_url", elsewhere=True)

@@ -218,6 +218,8 @@ def _json_file(path: Path) -> Any:
         return msgspec.json.decode(path.read_bytes())
     except msgspec.DecodeError as e:
         raise InvalidJob("schema", str(path), f"no JSON: {e}") from None
+    except OSError as e:
+        raise InvalidJob("schema", str(path), f"it can't be read: {e.strerror}") from None
 
 
 def _text_file(path: Path) -> str:
@@ -225,6 +227,8 @@ def _text_file(path: Path) -> str:
         return path.read_text("utf-8")
     except UnicodeDecodeError:
         raise InvalidJob("file", str(path), "it isn't UTF-8 text") from None
+    except OSError as e:
+        raise InvalidJob("file", str(path), f"it can't be read: {e.strerror}") from None
 
 
 def _cost(used: Used) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+import msgspec
+
 from herojobs.ai import models, prompt
 from herojobs.ai.answer_log import AnswerLog
 from herojobs.ai.budget import Budget
@@ -18,13 +20,16 @@ from herojobs.errors import HeroJobsError
 from herojobs.job import Job
 from herojobs.names import Ref, queue_name_fix
 from herojobs.processors.ai_tools import JobTools
-from herojobs.processors.base import JobContext, JobFailed
+from herojobs.processors.base import JobContext, JobFailed, JobInterrupted
 from herojobs.settings import Settings
+from herojobs.store import JobStore
 
 if TYPE_CHECKING:
     from herojobs.ai.conversation import Conversation
     from herojobs.ai.serving import LoopServing
 
+LOOK = 0.05
+"""Seconds between two looks whether a job that asks a model in passing must end."""
 COUNT_WITHIN = 0.2
 """Seconds that an interrupted job has to count what it used."""
 
@@ -47,6 +52,21 @@ class AIProcessor:
         """Run a prompt on an event loop of its own."""
         return asyncio.run(self.run_async(job, context))
 
+    def answer(self, params: str, job: Job, context: JobContext) -> str:
+        """Run a prompt as part of a job of another kind, in its thread; it ends when that job is asked to end."""
+
+        async def run() -> str:
+            task = asyncio.create_task(self.run_async(msgspec.structs.replace(job, params=params), context))
+            while not (await asyncio.wait([task], timeout=LOOK))[0]:
+                if context.cancelled:
+                    task.cancel()
+            return task.result()
+
+        try:
+            return asyncio.run(run())
+        except asyncio.CancelledError:
+            raise JobInterrupted(context.interrupted_by or "cancel") from None
+
     async def run_async(self, job: Job, context: JobContext) -> str:
         """Run a prompt and return the answer."""
         state = _State()
@@ -65,7 +85,9 @@ class AIProcessor:
             raise JobFailed(state.hide(e.text), detail=detail | e.more) from None
         finally:
             if state.talk is not None:
-                context.usage = state.talk.usage
+                context.usage = _sum(context.usage, state.talk.usage)
+                if self._settings.ai.keep_messages:
+                    self._keep_messages(state.talk, state.hide, context)
 
     async def _run(self, job: Job, context: JobContext, state: _State) -> str:
         circle = queue_name_fix(job.circle_id)
@@ -112,6 +134,15 @@ class AIProcessor:
             log.flush()
         return answer
 
+    def _keep_messages(self, talk: Conversation, hide: Callable[[str], str], context: JobContext) -> None:
+        ref = Ref.parse(context.ref)
+        path = JobStore(self._settings).messages_path(ref.queue, ref.id)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(hide(talk.messages.decode()), "utf-8")
+        except OSError as e:  # the answer is worth more than its history
+            context.log(f"[the conversation can't be kept: {e}]")
+
     def _result_of(self, text: str, context: JobContext) -> str:
         """Return the result of another job, for a prompt."""
         try:
@@ -152,6 +183,20 @@ class AIProcessor:
                 await serving.close()
 
         _KEEPERS.add(loop.create_task(until_the_end(), name="herojobs-ai"))
+
+
+def _sum(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Return what a job used that asks models more than once."""
+    if not before or not now:
+        return before or now
+    total = before | now
+    for name in ("requests", "input_tokens", "cached_tokens", "output_tokens", "tool_calls", "duration"):
+        total[name] = round(before[name] + now[name], 3)
+    if before["cost"] is not None and now["cost"] is not None:
+        total["cost"] = before["cost"] + now["cost"]
+    else:
+        total["cost"] = None
+    return total
 
 
 class _State:

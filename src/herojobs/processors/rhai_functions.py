@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from contextvars import ContextVar
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -19,6 +19,9 @@ from herojobs.processors.heroscript import HeroScriptProcessor
 from herojobs.processors.parents import shown_parents
 from herojobs.processors.script_context import ScriptContext
 from herojobs.settings import Settings
+
+if TYPE_CHECKING:
+    from herojobs.processors.ai import AIProcessor
 
 GROUP = "herojobs.rhai"
 """Entry points by which other distributions offer functions: a module each."""
@@ -42,6 +45,7 @@ class JobFunctions:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._scripts: HeroScriptProcessor | None = None
+        self._ai: AIProcessor | None = None
 
     def job(self) -> dict[str, Any]:
         """The running job: job_id, circle_id, topic, session_key, attempt, ref."""
@@ -87,8 +91,16 @@ class JobFunctions:
         raise RuntimeError("rpc: OpenRPC calls can't be made by this version of HeroJobs")
 
     def ai(self, prompt: str, options: Any = None) -> Any:
-        """Ask a model."""
-        raise RuntimeError("ai: AI prompts can't be run by this version of HeroJobs")
+        """Ask a model as part of this job; options are those of AI jobs. With a schema it returns what fits it."""
+        from herojobs.processors.ai import AIProcessor  # here: few scripts ask models
+
+        context = CURRENT.get()
+        if self._ai is None:
+            self._ai = AIProcessor(self._settings)
+        HAND_ON.get()()
+        asked = msgspec.json.encode({"prompt": prompt, **(options or {})}).decode()
+        answer = self._ai.answer(asked, context.job, context)
+        return msgspec.json.decode(answer) if options and options.get("schema") else answer
 
     def submit(self, params_type: str, params: str, options: Any = None) -> str:
         """Submit another job and return its reference; options: circle_id, topic, timeout, at, after, on_failure."""

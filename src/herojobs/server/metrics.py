@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -60,6 +61,7 @@ class Metrics(Collector):
         self._ended: deque[tuple[Queue, int]] = deque()
         self._labels: dict[Queue, tuple[str, str]] = {}
         self._kinds: set[str] = set()
+        self._models: set[str] = set()
         self._queues: list[Look] = []
         self._task: asyncio.Task[None] | None = None
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody reads
@@ -78,6 +80,15 @@ class Metrics(Collector):
             [*queue, "kind"],
             buckets=SECONDS,
             registry=registry,
+        )
+        self._tokens = Counter(
+            "herojobs_ai_tokens",
+            "Tokens that AI jobs sent (input) and received (output).",
+            ["model", "kind"],
+            registry=registry,
+        )
+        self._cost = Counter(
+            "herojobs_ai_cost_usd", "USD that AI jobs cost, as far as known.", ["model"], registry=registry
         )
         self._uncounted = Counter(
             "herojobs_uncounted_jobs", "Ended jobs that aren't in the figures: too many at once.", registry=registry
@@ -181,6 +192,20 @@ class Metrics(Collector):
             self._ran.labels(*label, kind).observe(max(0, job.ended_ms - job.started_ms) / 1000)
             due = max(job.created_ms, job.time_scheduled * 1000)
             self._waited.labels(*label, kind).observe(max(0, job.started_ms - due) / 1000)
+
+        if job.usage:
+            self._count_usage(job.usage)
+
+    def _count_usage(self, usage: dict[str, Any]) -> None:
+        """Count what an AI job used."""
+        model = str(usage.get("model", ""))
+        if model not in self._models:
+            if len(self._models) >= MOST_QUEUES:
+                model = "other"
+            self._models.add(model)
+        for kind in ("input", "output"):
+            self._tokens.labels(model, kind).inc(max(0, int(usage.get(f"{kind}_tokens") or 0)))
+        self._cost.labels(model).inc(max(0.0, float(usage.get("cost") or 0)))
 
     def _label(self, queue: Queue) -> tuple[str, str]:
         label = self._labels.get(queue)

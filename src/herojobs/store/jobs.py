@@ -158,6 +158,7 @@ class JobStore:
         ids = list(ids)
         for id in ids:
             self.log_path(queue, id).unlink(missing_ok=True)
+            self.messages_path(queue, id).unlink(missing_ok=True)
             self._checkpoints.drop(Ref(queue, id))
         with self._databases.use(queue) as db:
             return db.delete_many(ids)
@@ -264,6 +265,10 @@ class JobStore:
     def spelling(self, queue: Queue) -> Spelling:
         """Return the first spelling of a queue's names, the fixed names if none is known."""
         return self._spellings.first(queue)
+
+    def messages_path(self, queue: Queue, id: int) -> Path:
+        """Return the file that keeps an AI job's conversation; it need not exist."""
+        return self.log_path(queue, id).with_suffix(".messages.json")
 
     def log_path(self, queue: Queue, id: int) -> Path:
         """Return the file that keeps a job's output; it need not exist."""
