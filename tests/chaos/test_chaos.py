@@ -18,15 +18,15 @@ SEED = int(os.environ.get("HEROJOBS_CHAOS_SEED", "1"))
 @pytest.mark.timeout(300)
 def test_promises_hold_under_all_faults() -> None:
     quick = tuple(fault for fault in FAULTS if fault not in ("redis-hang", "watchdog-pause"))  # these take long
-    verdict = run(Plan(jobs=1500, rate=100, faults=quick, every=0.3, seed=SEED))
+    verdict = run(Plan(jobs=500, rate=100, faults=quick, every=0.2, second_starts=0.03, seed=SEED))
     assert not verdict.broken, verdict
-    assert verdict.jobs >= 1500
-    assert set(verdict.faults) == set(quick)
+    assert verdict.jobs >= 500
+    assert len(verdict.faults) >= 6
 
 
 @pytest.mark.timeout(120)
 def test_without_faults_nothing_starts_twice() -> None:
-    verdict = run(Plan(jobs=300, rate=200, hang_every=20, seed=SEED))
+    verdict = run(Plan(jobs=150, rate=200, hang_every=30, seed=SEED))
     assert not verdict.broken, verdict
     assert (verdict.second_starts, verdict.faults) == (0, {})
     assert verdict.overrun.tries

@@ -28,7 +28,7 @@ class Orders(msgspec.Struct):
         acknowledged: file for the references of acknowledged jobs.
         rate: jobs a second.
         hang_every: one in so many jobs never ends by itself; 0 = none.
-        seconds: how long blocking ones run, on average; asynchronous ones take five times that.
+        seconds: how long blocking ones run, on average; asynchronous ones take ten times that.
         max_attempts: of each job.
         seed: for the choice of jobs.
     """
@@ -71,7 +71,7 @@ def _job(orders: Orders, rng: random.Random) -> Job:
         return Job(params=script, topic=HANG_TOPIC, timeout=HANG_TIMEOUT, circle_id=circle, max_attempts=attempts)
     asynchronous = rng.random() < 0.2
     name, topic, seconds = (
-        ("mark_async", "async", orders.seconds * 5) if asynchronous else ("mark", "sync", orders.seconds)
+        ("mark_async", "async", orders.seconds * 10) if asynchronous else ("mark", "sync", orders.seconds)
     )
     script = f"!!chaos.{name} file:'{orders.marks}' seconds:{rng.expovariate(1 / seconds):.4f}"
     return Job(params=script, topic=topic, timeout=60, circle_id=circle, max_attempts=attempts)

@@ -63,7 +63,7 @@ def run(plan: Plan, folder: Path | None = None, tell: Callable[[str], object] = 
             left = _wait(stage, store, refs, tell)
             keys_left = 0 if left else _keys_left(stage)
             stage.stop_watchdogs()
-            verdict = judge(plan.seed, refs, Log(stage.marks), store, happened, plan.lease)
+            verdict = judge(plan, refs, Log(stage.marks), store, happened)
             if folder is not None:
                 _keep_histories(folder, store, verdict)
         finally:

@@ -40,6 +40,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         lease: the setting `lease` of the WatchDogs.
         faults: kinds of fault to choose from.
         every: seconds from one fault to the next.
+        second_starts: share of jobs that may start a second time; without faults none may.
         seed: for all choices.
     """
 
@@ -52,7 +53,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     producers: int = 2
     lease: float = 2.0
     faults: tuple[str, ...] = ()
-    every: float = 0.7
+    every: float = 1.0
+    second_starts: float = 0.005
     seed: int = 1
 
 

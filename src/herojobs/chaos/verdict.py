@@ -11,13 +11,12 @@ import msgspec
 
 from herojobs.chaos.faults import Happened
 from herojobs.chaos.producer import HANG_TIMEOUT, HANG_TOPIC
+from herojobs.chaos.stage import Plan
 from herojobs.errors import JobNotFound
 from herojobs.job import Job
 from herojobs.names import Ref
 from herojobs.store import JobStore
 
-SECOND_STARTS = 0.005
-"""Share of jobs that may start a second time under faults; without faults none may."""
 RESCUE_WATCHDOG = 5.0
 """Seconds over a lease within which the jobs of a killed WatchDog must run again (p99)."""
 RESCUE_WORKER = 1.0
@@ -54,7 +53,7 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, kw_only=True):
-    """What a run showed; `broken` names the promises that didn't hold.
+    """What a run showed; `broken` names the promises that didn't hold, `late` the times that weren't kept.
 
     Attributes:
         jobs: acknowledged jobs.
@@ -90,6 +89,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     processes_left: int = 0
     faults: dict[str, int] = {}
     broken: list[str] = []
+    late: list[str] = []
 
 
 class Log:
@@ -115,20 +115,17 @@ class Log:
         return found
 
 
-def judge(
-    seed: int, refs: Sequence[str], log: Log, store: JobStore, faults: Sequence[Happened], lease: float
-) -> Verdict:
+def judge(plan: Plan, refs: Sequence[str], log: Log, store: JobStore, faults: Sequence[Happened]) -> Verdict:
     """Return what became of acknowledged jobs.
 
     Args:
-        seed: the run's.
+        plan: what the run was to be.
         refs: their references.
         log: what they wrote.
         store: where their ends are.
         faults: what was done.
-        lease: the WatchDogs' setting, in seconds.
     """
-    verdict = Verdict(seed=seed, jobs=len(refs), faults=dict(Counter(fault.name for fault in faults)))
+    verdict = Verdict(seed=plan.seed, jobs=len(refs), faults=dict(Counter(fault.name for fault in faults)))
     wrong = Counter[str]()
     overruns = []
     for ref in refs:
@@ -158,7 +155,8 @@ def judge(
     verdict.overrun = Spread.of(overruns)
     verdict.rescue_watchdog = Spread.of(_rescues(log, faults, "watchdog-kill", True))
     verdict.rescue_worker = Spread.of(_rescues(log, faults, "worker-kill", False))
-    verdict.broken = _broken(verdict, bool(faults), lease)
+    verdict.broken = _broken(verdict, plan.second_starts if faults else 0.0)
+    verdict.late = _late(verdict, plan.lease)
     return verdict
 
 
@@ -191,7 +189,7 @@ def _rescues(log: Log, faults: Sequence[Happened], name: str, disturbed: bool) -
     return found
 
 
-def _broken(verdict: Verdict, under_faults: bool, lease: float) -> list[str]:
+def _broken(verdict: Verdict, second_starts: float) -> list[str]:
     broken = []
     if verdict.lost:
         broken.append(f"{len(verdict.lost)} acknowledged jobs never ended, such as {verdict.lost[0]}")
@@ -203,14 +201,20 @@ def _broken(verdict: Verdict, under_faults: bool, lease: float) -> list[str]:
         broken.append(f"{verdict.second_finishes} second finishes were accepted")
     if verdict.groundless:
         broken.append(f"{len(verdict.groundless)} ends that no start accounts for, such as {verdict.groundless[0]}")
-    most = SECOND_STARTS * verdict.jobs if under_faults else 0
+    most = second_starts * verdict.jobs
     if verdict.second_starts > most:
         broken.append(f"{verdict.second_starts} second starts, where {most:.0f} are borne")
-    for what, spread, bar in (
+    return broken
+
+
+def _late(verdict: Verdict, lease: float) -> list[str]:
+    bars = (
         ("a killed WatchDog's jobs ran again", verdict.rescue_watchdog, lease + RESCUE_WATCHDOG),
         ("a killed worker's jobs ran again", verdict.rescue_worker, RESCUE_WORKER),
         ("jobs were ended over their time", verdict.overrun, OVERRUN),
-    ):
-        if spread.p99 > bar:
-            broken.append(f"{what} after {spread.p99:.2f} s (p99), where {bar:g} s are borne")
-    return broken
+    )
+    return [
+        f"{what} after {spread.p99:.2f} s (p99), where {bar:g} s are borne"
+        for what, spread, bar in bars
+        if spread.p99 > bar
+    ]

@@ -23,7 +23,7 @@ def chaos(
     fault: Faults = None,
     seed: Annotated[int, typer.Option(help="For all choices.")] = 1,
     rate: Annotated[float, typer.Option(min=1, help="Jobs a second.")] = 200,
-    every: Annotated[float, typer.Option(min=0, help="Seconds from one fault to the next.")] = 0.7,
+    every: Annotated[float, typer.Option(min=0, help="Seconds from one fault to the next.")] = 1,
     lease: Annotated[float, typer.Option(min=1, help="The WatchDogs' setting, in seconds.")] = 2,
     watchdogs: Annotated[int, typer.Option(min=1)] = 2,
     workers: Annotated[int, typer.Option(min=1, help="Exclusive workers of each WatchDog.")] = 2,
@@ -32,7 +32,7 @@ def chaos(
     keep: Annotated[Path | None, typer.Option(help="A new folder for the logs, which stay.")] = None,
     json: Json = False,
 ) -> None:
-    """Do faults to a HeroJobs of its own, with its own Redis; ends with 1 if a promise broke.
+    """Do faults to a HeroJobs of its own, with its own Redis; ends with 1 if a promise broke or a time wasn't kept.
 
     Kinds: worker-kill, worker-pause, watchdog-kill, watchdog-pause, producer-kill, redis-kill, redis-wipe,
     redis-slow, redis-hang, redis-away, disk-full, torn-files.
@@ -67,7 +67,9 @@ def chaos(
         out.print(f"faults: {faults or 'none'}")
         for promise in verdict.broken:
             out.print(f"[red]broken[/]  {promise}")
-    if verdict.broken:
+        for time in verdict.late:
+            out.print(f"[yellow]late[/]    {time}")
+    if verdict.broken or verdict.late:
         raise typer.Exit(common.JOB_FAILED)
 
 
