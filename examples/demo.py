@@ -36,7 +36,7 @@ JOBS = [
 
 
 def main() -> None:
-    out = Console()
+    out = Console(width=None if sys.stdout.isatty() else 160)
     with tempfile.TemporaryDirectory(prefix="herojobs-") as folder:
         home = Path(folder)
         try:
