@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from herojobs import AsyncHeroJobs, HeroJobs, InlineWatchDog, Job, ParamsType
+from herojobs import After, AsyncHeroJobs, HeroJobs, InlineWatchDog, Job, ParamsType
 from herojobs.errors import (
     InvalidJob,
     InvalidName,
@@ -242,3 +242,19 @@ def test_threads_share_a_client(given: dict[str, Any], work: Callable[[], int]) 
         for waiter in waiters:
             waiter.join(10)
             assert not waiter.is_alive()
+
+
+def test_jobs_come_after_others(hero: Any) -> None:
+    first = hero.submit(ECHO, circle_id="c", topic="a")
+    parts, last = hero.fan_in(
+        [Job(params=ECHO, circle_id="c", topic="b", after=[After(str(first.ref), "run")]) for _ in range(2)],
+        {"params": "!!job.parents", "circle_id": "c"},
+        on_failure="fail",
+    )
+    assert last.after == [After("c/b/1", "fail"), After("c/b/2", "fail")]
+    assert [each.ref for each in hero.flow(parts[0])] == [first.ref, parts[0].ref, parts[1].ref, last.ref]
+    one, two = hero.chain([{"params": ECHO, "circle_id": "d"}] * 2)
+    assert [job.ref for job in hero.cancel_flow(two)] == [one.ref, two.ref]
+    assert hero.get(two).cancelled_while == "waiting"
+    with pytest.raises(InvalidJob, match="there is no such job"):
+        hero.submit(ECHO, circle_id="c", after=["c/a/99"])

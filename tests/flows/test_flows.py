@@ -272,3 +272,14 @@ def test_the_inline_watchdog_of_another_process_delivers_too(hero: InlineHero) -
     with InlineWatchDog(settings=hero.settings) as second:
         second.run_pending()
     assert hero.get(child).status == "done"
+
+
+def test_a_flow_that_was_submitted_at_once_is_cancelled_from_its_end(hero: InlineHero, hero_clock: FakeClock) -> None:
+    """All in one millisecond: who comes after whom counts, not the time."""
+    first = hero.submit(ECHO, circle_id="c", topic="z", at=2_000_000_000)
+    last = hero.submit(ECHO, circle_id="c", topic="a", after=[first], on_failure="run")
+    assert hero_clock.ms == hero.get(last).created_ms
+    assert [job.ref for job in hero.flow(last)] == [first.ref, last.ref]
+    hero.run_pending()
+    assert [job.cancelled_while for job in hero.cancel_flow(first)] == ["scheduled", "waiting"]
+    assert hero.run_pending() == 0

@@ -117,7 +117,7 @@ class AsyncHeroJobs:
 
     async def flow(self, ref: AnyRef) -> list[Job]:
         """Return all jobs that hang together with one; see `HeroJobs.flow`."""
-        return await asyncio.to_thread((await self._core()).flows.find, ref)
+        return await (await self._core()).flows.find(ref)
 
     async def cancel_flow(self, ref: AnyRef) -> list[Job]:
         """Cancel all jobs that hang together with one; see `HeroJobs.cancel_flow`."""

@@ -204,7 +204,7 @@ class HeroJobs:
 
     def flow(self, ref: AnyRef) -> list[Job]:
         """Return all jobs that hang together with one, by `after`, in the order of their submission."""
-        return self._core.flows.find(ref)
+        return run_sync(self._core.flows.find(ref))
 
     def cancel_flow(self, ref: AnyRef) -> list[Job]:
         """Cancel all jobs that hang together with one and aren't over; return them as they are now.

@@ -98,7 +98,7 @@ class Core:
         self._keyed = KeyedJobs(settings, store)
         self.again = Again(redis, store, self._keyed, index, self.submit_many)
         """What runs jobs once more."""
-        self.flows = Flows(store, index, self.submit_many, self.cancel)
+        self.flows = Flows(store, index, self.submit_many, self.cancel, apart)
         """Jobs that come after others."""
         self.rules = RuleBook(settings, RuleFile(settings.home), redis)
         """What is paused and limited."""

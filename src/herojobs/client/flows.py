@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from graphlib import TopologicalSorter
 from typing import Any
 
 from herojobs.client.given import AnyRef, as_job, as_ref
@@ -26,7 +27,39 @@ JobFields = Job | Mapping[str, Any]
 SubmitMany = Callable[..., Awaitable[list[Job]]]
 
 
-class Flows:
+class Chains:
+    """Submits chains and fan-ins, over whatever submits jobs.
+
+    Args:
+        submit_many: as `Core.submit_many`.
+    """
+
+    def __init__(self, submit_many: SubmitMany) -> None:
+        self._submit_many = submit_many
+
+    async def chain(self, given: Iterable[JobFields], on_failure: str, session_key: str) -> list[Job]:
+        """Submit jobs that come one after another; see `HeroJobs.chain`."""
+        submitted: list[Job] = []
+        for job in _checked(given):
+            if submitted:
+                job.after = [*job.after, After(str(submitted[-1].ref), on_failure)]
+            submitted += await self._submit_many([job], session_key)
+        return submitted
+
+    async def fan_in(
+        self, given: Iterable[JobFields], then: JobFields, on_failure: str, session_key: str
+    ) -> tuple[list[Job], Job]:
+        """Submit jobs that run side by side and one that comes after all of them; see `HeroJobs.fan_in`."""
+        *parts, last = _checked([*given, then])
+        if not parts:
+            raise InvalidJob("jobs", "none", "there is nothing to come after", "at least one")
+        parts = await self._submit_many(parts, session_key)
+        last.after = [*last.after, *(After(str(job.ref), on_failure) for job in parts)]
+        (submitted,) = await self._submit_many([last], session_key)
+        return parts, submitted
+
+
+class Flows(Chains):
     """Submits, finds and cancels flows.
 
     Args:
@@ -34,6 +67,7 @@ class Flows:
         index: finds jobs by their tag.
         submit_many: as `Core.submit_many`.
         cancel: as `Core.cancel`.
+        apart: as of `Core`.
     """
 
     def __init__(
@@ -42,11 +76,13 @@ class Flows:
         index: JobIndex,
         submit_many: SubmitMany,
         cancel: Callable[[AnyRef], Awaitable[Job]],
+        apart: Callable[..., Awaitable[Any]],
     ) -> None:
+        super().__init__(submit_many)
         self._store = store
         self._index = index
-        self._submit_many = submit_many
         self._cancel = cancel
+        self._apart = apart
 
     def prepare(self, job: Job) -> None:
         """Check what a new job comes after, and give it its flow's tag.
@@ -74,29 +110,12 @@ class Flows:
                     return True
         return False
 
-    async def chain(self, given: Iterable[JobFields], on_failure: str, session_key: str) -> list[Job]:
-        """Submit jobs that come one after another; see `HeroJobs.chain`."""
-        submitted: list[Job] = []
-        for job in _checked(given):
-            if submitted:
-                job.after = [*job.after, After(str(submitted[-1].ref), on_failure)]
-            submitted += await self._submit_many([job], session_key)
-        return submitted
-
-    async def fan_in(
-        self, given: Iterable[JobFields], then: JobFields, on_failure: str, session_key: str
-    ) -> tuple[list[Job], Job]:
-        """Submit jobs that run side by side and one that comes after all of them; see `HeroJobs.fan_in`."""
-        *parts, last = _checked([*given, then])
-        if not parts:
-            raise InvalidJob("jobs", "none", "there is nothing to come after", "at least one")
-        parts = await self._submit_many(parts, session_key)
-        last.after = [*last.after, *(After(str(job.ref), on_failure) for job in parts)]
-        (submitted,) = await self._submit_many([last], session_key)
-        return parts, submitted
-
-    def find(self, ref: AnyRef) -> list[Job]:
+    async def find(self, ref: AnyRef) -> list[Job]:
         """Return all jobs that hang together with one, in the order of their submission."""
+        found: list[Job] = await self._apart(self._find, ref)
+        return found
+
+    def _find(self, ref: AnyRef) -> list[Job]:
         start = as_ref(ref)
         found: dict[Ref, Job] = {}
         tags: set[str] = set()
@@ -115,12 +134,12 @@ class Flows:
             for tag in {*flow_tags(job, each), f"{FLOW}{each}"} - tags:
                 tags.add(tag)
                 waiting += self._tagged(tag, each)
-        return sorted(found.values(), key=lambda job: (job.created_ms, job.topic, job.job_id))
+        return _in_order(found)
 
     async def cancel(self, ref: AnyRef) -> list[Job]:
         """Cancel all jobs of a flow that aren't over; see `HeroJobs.cancel_flow`."""
         cancelled = []
-        for job in reversed(self.find(ref)):  # who waits first, so that no end of another one lets it go
+        for job in reversed(await self.find(ref)):  # who waits first, so that no end of another one lets it go
             if not job.is_over:
                 with suppress(JobConflict):  # it ended in this moment
                     cancelled.append(await self._cancel(job))
@@ -145,6 +164,20 @@ def _checked(given: Iterable[JobFields]) -> list[Job]:
         validate(job)
         job.tags = [*job.tags, tag]
     return made
+
+
+def _in_order(found: Mapping[Ref, Job]) -> list[Job]:
+    """Return jobs in the order of their submission, none before those that it comes after."""
+    sorter = TopologicalSorter({ref: [Ref.parse(each.ref) for each in job.after] for ref, job in found.items()})
+    sorter.prepare()
+    ordered: list[Job] = []
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        ordered += sorted(
+            (found[ref] for ref in ready if ref in found), key=lambda job: (job.created_ms, job.topic, job.job_id)
+        )
+        sorter.done(*ready)
+    return ordered
 
 
 def flow_tags(job: Job, ref: Ref) -> list[str]:

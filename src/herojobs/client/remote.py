@@ -18,6 +18,7 @@ import msgspec
 from herojobs.client.again import COPIED
 from herojobs.client.answers import error_of, of_status
 from herojobs.client.core import IF_EXISTS, QueueInfo
+from herojobs.client.flows import Chains
 from herojobs.client.given import AnyRef, as_job, as_ref
 from herojobs.client.http import Http, Reply
 from herojobs.errors import (
@@ -57,7 +58,7 @@ MOST_PARAMS = 8 * 1024 * 1024
 
 _PLAIN = (
     *(name for name in COPIED if name != "session_key"), "parent", "idempotency_key", "unique_key", "unique_until",
-    "expires_at",
+    "expires_at", "after",
 )  # fmt: skip
 """Fields of a job that travel as they are."""
 
@@ -92,6 +93,7 @@ class RemoteCore:
     def __init__(self, http: Http, session_key: str) -> None:
         self._http = http
         self._key = session_key
+        self.flows = RemoteFlows(self)
         self.again = self.rules = self  # parts of `Core`; here there is so little to do that they are one
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -348,6 +350,22 @@ class RemoteCore:
         if repeatable or not error.sent:
             return error
         return ServerUnreachable(f"{error}; what was asked may have been done: look before you ask again", True)
+
+
+class RemoteFlows(Chains):
+    """Jobs that come after others; in the place of `herojobs.client.flows.Flows`."""
+
+    def __init__(self, core: RemoteCore) -> None:
+        super().__init__(core.submit_many)
+        self._core = core
+
+    async def find(self, ref: AnyRef) -> list[Job]:
+        """Return all jobs that hang together with one; see `HeroJobs.flow`."""
+        return await self._core._call("job.flow", {"ref": str(as_ref(ref))}, list[Job])
+
+    async def cancel(self, ref: AnyRef) -> list[Job]:
+        """Cancel all jobs of a flow that aren't over; see `HeroJobs.cancel_flow`."""
+        return await self._core._call("job.cancel_flow", {"ref": str(as_ref(ref))}, list[Job])
 
 
 def _batches(new: list[Job], prefix: str) -> Iterator[tuple[list[Job], list[bytes]]]:

@@ -29,6 +29,7 @@ from herojobs.settings import Settings
 from herojobs.store import JobStore
 from herojobs.store.base import Position, Put
 from herojobs.store.rules import Rules
+from herojobs.watchdog.flows import Flows
 from herojobs.watchdog.life import Life
 from herojobs.watchdog.runs import Run
 
@@ -70,6 +71,7 @@ class Leases:
         self._rules = rules
         self._stopping = stopping
         self._life = Life(store, settings, redis, f"api-{secrets.token_hex(6)}", self._write)
+        self._flows = Flows(store, redis)
         self._first = 0
 
     async def claim(
@@ -193,6 +195,8 @@ class Leases:
         calls = await self._life.end(runs)
         try:
             await self._redis.run_many(calls)
+            for queue in {run.queue for run in runs}:
+                await self._flows.deliver(queue)  # there may be no WatchDog to do it
         except RedisUnavailable as e:  # OurDB has the ends: a WatchDog tells Redis once the leases have run out
             log.warning("Redis wasn't told of %d ends: %s", len(runs), e)
         return [run for run, position in zip(runs, before, strict=True) if run.position != position]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from herojobs.job import DEFAULT_MAX_ATTEMPTS, Job
+from herojobs.job import DEFAULT_MAX_ATTEMPTS, After, Job
 from herojobs.sessions import Session as Known
 
 RefText = Annotated[str, Meta(description="a job's name: circle/topic/id", examples=["demo/default/1"])]
@@ -43,6 +43,7 @@ class NewJob(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     unique_key: str = ""
     unique_until: str | int = ""
     expires_at: int = 0
+    after: list[After] = []
 
 
 class JobPage(msgspec.Struct):

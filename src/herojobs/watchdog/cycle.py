@@ -168,8 +168,6 @@ class Cycle:
                 self._turns.charge(wish.queue, len(reply.jobs))
                 runs = await self._accept(wish.queue, token, reply)
             self.throttle.note(wish, runs)
-        if self._life.held:
-            await self._life.hang()
         if len(self._unsent) > len(held) or (self._claiming and self._turns.is_hot() and self.pool.room() > 0):
             self._due.set()
         self._note_hunger()

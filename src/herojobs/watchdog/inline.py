@@ -126,7 +126,6 @@ class InlineWatchDog:
         claimed = await self._redis.run(call)
         runs, calls = await self._life.accept(queue, token, claimed.jobs)
         await self._redis.run_many(calls)
-        await self._life.hang()
         return runs, len(claimed.jobs)
 
     async def _finish(self, runs: Sequence[Run]) -> bool:

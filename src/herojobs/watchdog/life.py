@@ -19,7 +19,7 @@ import msgspec
 
 from herojobs import job as jobs
 from herojobs.checkpoints import Checkpoints
-from herojobs.errors import InvalidJob, ParamsTooLarge
+from herojobs.errors import InvalidJob, ParamsTooLarge, RedisUnavailable
 from herojobs.job import Job, JobStatus, Reason, now_ms
 from herojobs.limits import Bound
 from herojobs.live.call import Call, JobKey, job_key
@@ -66,8 +66,6 @@ class Life:
         self._adoption = Adoption(store, redis)
         self._gate = Gate(settings, redis) if settings.require_session else None
         self._flows = Flows(store, redis)
-        self.held: list[Held] = []
-        """Claimed jobs that must wait for others, until `hang`."""
         self.mirrored: list[tuple[str, bytes]] = []
         """Keys and JSON of jobs that one old program reads under their legacy key (setting `legacy_mirror`)."""
 
@@ -91,6 +89,7 @@ class Life:
         calls: list[Call[Any]] = []
         over: list[tuple[JobKey, str, bytes, str]] = []
         ended: list[Run] = []
+        held: list[Held] = []
         early: list[Back] = []
         now = now_ms()
         tips = self._store.tips(queue, [each.db_id for each in claimed])
@@ -135,7 +134,7 @@ class Life:
                     ended.append(run)
                     continue
                 if found:
-                    self.held.append(Held(queue, run.id, token, job.time_scheduled * 1000, found))
+                    held.append(Held(queue, run.id, token, job.time_scheduled * 1000, found))
                     continue
             job.attempts = each.at
             runs.append(run)
@@ -150,6 +149,11 @@ class Life:
         if over:
             calls.append(finish(queue, over, self._ttl))
         calls += await self.end(ended)
+        if held:
+            try:
+                await self._flows.hang(held)
+            except RedisUnavailable as e:  # they come back when their leases end
+                log.warning("%s: %d jobs that wait for others can't be put aside now: %s", queue, len(held), e)
         return runs, calls
 
     async def _let_through(self, queue: Queue, runs: list[Run], ended: list[Run]) -> list[Run]:
@@ -161,15 +165,6 @@ class Life:
             run.outcome = Refused(why)
             ended.append(run)
         return [run for run in runs if run not in refusals]
-
-    async def hang(self) -> None:
-        """Have the jobs in `held` wait for the others that they come after.
-
-        Raises:
-            RedisUnavailable: they come back when their leases end.
-        """
-        held, self.held = self.held, []
-        await self._flows.hang(held)
 
     def tell_started(self, runs: Iterable[Run]) -> list[Call[Any]]:
         """Return the calls that tell Redis of runs that are active."""

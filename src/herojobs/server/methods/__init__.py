@@ -1,6 +1,18 @@
 """All methods: importing this package registers them."""
 
-from herojobs.server.methods import again, events, jobs, older, queues, services, sessions, system, workers
+from herojobs.server.methods import again, events, flows, jobs, older, queues, services, sessions, system, workers
 from herojobs.server.methods.registry import METHODS
 
-__all__ = ["METHODS", "again", "events", "jobs", "older", "queues", "services", "sessions", "system", "workers"]
+__all__ = [
+    "METHODS",
+    "again",
+    "events",
+    "flows",
+    "jobs",
+    "older",
+    "queues",
+    "services",
+    "sessions",
+    "system",
+    "workers",
+]

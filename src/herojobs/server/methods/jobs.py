@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from herojobs.errors import JobConflict
-from herojobs.job import DEFAULT_MAX_ATTEMPTS, Job, JobStatus
+from herojobs.job import DEFAULT_MAX_ATTEMPTS, After, Job, JobStatus
 from herojobs.jsonrpc import Example
 from herojobs.jsonrpc.codes import Code
 from herojobs.live.admin import Progress
@@ -61,6 +61,7 @@ def made(new: NewJob, caller: Caller) -> Job:
         unique_key=new.unique_key,
         unique_until=new.unique_until,
         expires_at=new.expires_at,
+        after=new.after,
         session_key=caller.key,
     )
 
@@ -92,6 +93,7 @@ async def submit(
     idempotency_key: str = "",
     unique_until: str | int = "",
     expires_at: int = 0,
+    after: list[After] = [],  # noqa: B006 - it is read, never changed
     if_exists: IfExists = "return",
 ) -> Job:
     """Store a job and queue it: once it is answered, the job is durable and will run.
@@ -115,6 +117,7 @@ async def submit(
         unique_key: likewise while a job with this key is there, as long as `unique_until` says
         unique_until: finished: until that job is over; started; or seconds since its submission
         expires_at: unix seconds; a job that hasn't started by then ends, with reason expired; 0 = never
+        after: jobs of the circle that must be over before it runs, each with what becomes of it if that one fails
         if_exists: what happens if its key is taken: return the job that has it, or raise
     """
     new = NewJob(
@@ -136,6 +139,7 @@ async def submit(
         unique_key=unique_key,
         unique_until=unique_until,
         expires_at=expires_at,
+        after=after,
     )
     if if_exists == "raise":
         return shown_job((await caller.backend.core.submit_many([made(new, caller)], if_exists=if_exists))[0])
