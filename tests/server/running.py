@@ -22,11 +22,15 @@ class Running:
     Attributes:
         url: where it listens.
         process: its process.
+        home: its home.
+        redis_url: its Redis.
+        socket: its Unix socket.
         login_link: the link that it printed at its start, empty if none.
     """
 
-    def __init__(self, url: str, process: subprocess.Popen[str], home: Path, socket: Path) -> None:
+    def __init__(self, url: str, process: subprocess.Popen[str], home: Path, redis_url: str, socket: Path) -> None:
         self.url = url
+        self.redis_url = redis_url
         self.login_link = ""
         self.process = process
         self.home = home
@@ -81,7 +85,7 @@ def serving(home: Path, redis_url: str, *arguments: str, watchdog: bool = False,
                 break
         else:
             raise AssertionError((home / "serve.log").read_text())
-        running = Running(url, process, home, socket)
+        running = Running(url, process, home, redis_url, socket)
         running.login_link = link
         with running.client:
             yield running

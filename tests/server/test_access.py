@@ -24,7 +24,8 @@ from herojobs.settings import load
 ANYBODY = {"rpc.discover", "session.open"}
 """Methods that need no session. Whoever adds one here says why: the document is public, and a session must begin."""
 NOWHERE = {
-    "event.unsubscribe", "job.new", "circle.list", "service.list", "service.get", "service.refresh", "session.get",
+    "event.unsubscribe", "job.new", "circle.list", "service.list", "service.get", "service.refresh", "service.set",
+    "service.remove", "session.get",
     "session.list", "session.close", "system.info", "system.health", "queue.paused",
 }  # fmt: skip
 """Methods that name no circle."""

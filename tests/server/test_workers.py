@@ -14,128 +14,134 @@ from typing import Any
 import pytest
 
 from herojobs import HeroJobs, WatchDog
-from server.running import Running, serving
+from server.running import Running
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "worker_in_node.mjs"
 
 
 @pytest.fixture
-def hero(home: Path, redis_url: str) -> Iterator[HeroJobs]:
-    with HeroJobs(home=home, redis_url=redis_url) as client:
+def hero(server: Running) -> Iterator[HeroJobs]:
+    with HeroJobs(home=server.home, redis_url=server.redis_url) as client:
         yield client
 
 
-@pytest.fixture
-def api(home: Path, redis_url: str) -> Iterator[Running]:
-    with serving(home, redis_url) as running:
-        yield running
-
-
-def submit(server: Running, number: int = 1, **fields: Any) -> None:
-    job = {"params": "{}", "circle_id": "c", "topic": "t"} | fields
+def submit(server: Running, circle: str, number: int = 1, **fields: Any) -> None:
+    job = {"params": "{}", "circle_id": circle, "topic": "t"} | fields
     server.call("job.submit_many", [job] * number)
 
 
-def test_jobs_are_claimed_extended_and_finished(api: Running, hero: HeroJobs) -> None:
-    submit(api, 3)
-    first, second = api.call("worker.claim", ["c/t"], 2, 5)
-    assert (first["ref"], second["ref"]) == ("c/t/1", "c/t/2")
+def test_jobs_are_claimed_extended_and_finished(server: Running, hero: HeroJobs, circle: str) -> None:
+    submit(server, circle, 3)
+    first, second = server.call("worker.claim", [f"{circle}/t"], 2, 5)
+    assert (first["ref"], second["ref"]) == (f"{circle}/t/1", f"{circle}/t/2")
     assert (first["job"]["status"], first["job"]["attempts"], first["timeout"]) == ("active", 1, 60)
-    assert hero.get("c/t/1").status == "active"
-    assert api.call("queue.stats", "c", "t")["active"] == 2
+    assert hero.get(f"{circle}/t/1").status == "active"
+    assert server.call("queue.stats", circle, "t")["active"] == 2
     leases = [{"ref": each["ref"], "token": each["token"]} for each in (first, second)]
-    assert api.call("worker.extend", leases, 5) == {"extended": ["c/t/1", "c/t/2"], "lost": [], "cancelled": []}
+    assert server.call("worker.extend", leases, 5) == {
+        "extended": [f"{circle}/t/1", f"{circle}/t/2"],
+        "lost": [],
+        "cancelled": [],
+    }
     results = [leases[0] | {"result": "42"}, leases[1] | {"error": "no such thing"}]
-    assert api.call("worker.finish", results) == [True, True]
-    assert (hero.get("c/t/1").result, hero.get("c/t/2").error) == ("42", "no such thing")
-    assert [job.status for job in hero.history("c/t/1")] == ["new", "active", "done"]
-    assert hero.get("c/t/2").reason == "failed"
-    assert api.call("worker.finish", results) == [False, False], "an end counts once"
-    assert api.call("queue.stats", "c", "t") | {"oldest": 0} == {
-        "circle_id": "c", "topic": "t", "waiting": 1, "scheduled": 0, "active": 0, "paused": False, "oldest": 0,
+    assert server.call("worker.finish", results) == [True, True]
+    assert (hero.get(f"{circle}/t/1").result, hero.get(f"{circle}/t/2").error) == ("42", "no such thing")
+    assert [job.status for job in hero.history(f"{circle}/t/1")] == ["new", "active", "done"]
+    assert hero.get(f"{circle}/t/2").reason == "failed"
+    assert server.call("worker.finish", results) == [False, False], "an end counts once"
+    assert server.call("queue.stats", circle, "t") | {"oldest": 0} == {
+        "circle_id": circle, "topic": "t", "waiting": 1, "scheduled": 0, "active": 0, "paused": False, "oldest": 0,
     }  # fmt: skip
 
 
-def test_a_wrong_token_changes_nothing(api: Running, hero: HeroJobs) -> None:
-    submit(api)
-    (claimed,) = api.call("worker.claim", ["c/t"], 1)
-    forged = {"ref": "c/t/1", "token": claimed["token"] + "0"}
-    assert api.call("worker.extend", [forged])["lost"] == ["c/t/1"]
-    assert api.call("worker.finish", [forged | {"result": "x"}]) == [False]
-    assert api.call("worker.finish", [{"ref": "c/t/77", "token": "x", "result": "x"}]) == [False]
-    assert api.call("worker.extend", [{"ref": "c/t/77", "token": "x"}])["lost"] == ["c/t/77"]
-    assert hero.get("c/t/1").status == "active"
+def test_a_wrong_token_changes_nothing(server: Running, hero: HeroJobs, circle: str) -> None:
+    submit(server, circle)
+    (claimed,) = server.call("worker.claim", [f"{circle}/t"], 1)
+    forged = {"ref": f"{circle}/t/1", "token": claimed["token"] + "0"}
+    assert server.call("worker.extend", [forged])["lost"] == [f"{circle}/t/1"]
+    assert server.call("worker.finish", [forged | {"result": "x"}]) == [False]
+    assert server.call("worker.finish", [{"ref": f"{circle}/t/77", "token": "x", "result": "x"}]) == [False]
+    assert server.call("worker.extend", [{"ref": f"{circle}/t/77", "token": "x"}])["lost"] == [f"{circle}/t/77"]
+    assert hero.get(f"{circle}/t/1").status == "active"
 
 
-def test_a_lease_that_ran_out_goes_back_and_its_late_end_doesnt_count(api: Running, hero: HeroJobs) -> None:
-    submit(api)
-    (old,) = api.call("worker.claim", ["c/t"], 1, 1)
-    (new,) = api.call("worker.claim", ["c/t"], 1, 5, 10)  # waits for it
+def test_a_lease_that_ran_out_goes_back_and_its_late_end_doesnt_count(
+    server: Running, hero: HeroJobs, circle: str
+) -> None:
+    submit(server, circle)
+    (old,) = server.call("worker.claim", [f"{circle}/t"], 1, 1)
+    (new,) = server.call("worker.claim", [f"{circle}/t"], 1, 5, 10)  # waits for it
     assert new["ref"] == old["ref"]
     assert new["job"]["attempts"] == 2
-    assert api.call("worker.finish", [{"ref": "c/t/1", "token": old["token"], "result": "late"}]) == [False]
-    assert api.call("worker.finish", [{"ref": "c/t/1", "token": new["token"], "result": "mine"}]) == [True]
-    assert hero.get("c/t/1").result == "mine"
+    assert server.call("worker.finish", [{"ref": f"{circle}/t/1", "token": old["token"], "result": "late"}]) == [False]
+    assert server.call("worker.finish", [{"ref": f"{circle}/t/1", "token": new["token"], "result": "mine"}]) == [True]
+    assert hero.get(f"{circle}/t/1").result == "mine"
 
 
-def test_a_claim_waits_for_a_job(api: Running) -> None:
-    timer = threading.Timer(0.3, submit, [api])
+def test_a_claim_waits_for_a_job(server: Running, circle: str) -> None:
+    timer = threading.Timer(0.3, submit, [server, circle])
     timer.start()
     began = time.monotonic()
-    (claimed,) = api.call("worker.claim", queues=["c/other", "c/t"], n=5, wait=10)
-    assert claimed["ref"] == "c/t/1"
+    (claimed,) = server.call("worker.claim", queues=[f"{circle}/other", f"{circle}/t"], n=5, wait=10)
+    assert claimed["ref"] == f"{circle}/t/1"
     assert time.monotonic() - began < 5
     timer.join()
-    assert api.call("worker.claim", queues=["c/t"], wait=0.05) == []
+    assert server.call("worker.claim", queues=[f"{circle}/t"], wait=0.05) == []
 
 
-def test_a_cancelled_job_is_told_and_ends_as_cancelled(api: Running, hero: HeroJobs) -> None:
-    submit(api)
-    (claimed,) = api.call("worker.claim", ["c/t"])
-    lease = {"ref": "c/t/1", "token": claimed["token"]}
-    assert api.call("job.cancel", "c/t/1")["status"] == "active"
-    assert api.call("worker.extend", [lease])["cancelled"] == ["c/t/1"]
-    assert api.call("worker.finish", [lease | {"error": "stopped"}]) == [True]
-    assert hero.get("c/t/1").reason == "cancelled"
+def test_a_cancelled_job_is_told_and_ends_as_cancelled(server: Running, hero: HeroJobs, circle: str) -> None:
+    submit(server, circle)
+    (claimed,) = server.call("worker.claim", [f"{circle}/t"])
+    lease = {"ref": f"{circle}/t/1", "token": claimed["token"]}
+    assert server.call("job.cancel", f"{circle}/t/1")["status"] == "active"
+    assert server.call("worker.extend", [lease])["cancelled"] == [f"{circle}/t/1"]
+    assert server.call("worker.finish", [lease | {"error": "stopped"}]) == [True]
+    assert hero.get(f"{circle}/t/1").reason == "cancelled"
 
 
-def test_a_job_that_overran_its_timeout_ends_so_whatever_its_worker_says(api: Running, hero: HeroJobs) -> None:
-    submit(api, 2, timeout=1)
-    claimed = api.call("worker.claim", ["c/t"], 2, 30)
+def test_a_job_that_overran_its_timeout_ends_so_whatever_its_worker_says(
+    server: Running, hero: HeroJobs, circle: str
+) -> None:
+    submit(server, circle, 2, timeout=1)
+    claimed = server.call("worker.claim", [f"{circle}/t"], 2, 30)
     leases = [{"ref": each["ref"], "token": each["token"]} for each in claimed]
     time.sleep(1.6)  # the timeout and the grace period
-    assert api.call("worker.extend", leases[:1])["lost"] == ["c/t/1"]
-    assert api.call("worker.finish", [leases[1] | {"result": "late"}]) == [True]
-    assert [hero.get(f"c/t/{n}").reason for n in (1, 2)] == ["timeout", "timeout"]
+    assert server.call("worker.extend", leases[:1])["lost"] == [f"{circle}/t/1"]
+    assert server.call("worker.finish", [leases[1] | {"result": "late"}]) == [True]
+    assert [hero.get(f"{circle}/t/{n}").reason for n in (1, 2)] == ["timeout", "timeout"]
 
 
-def test_paused_queues_are_left_alone_and_failures_are_retried(api: Running, hero: HeroJobs) -> None:
-    submit(api, retries=1, retry_delay=0.0)
-    hero.pause("c", "t")
-    assert api.call("worker.claim", ["c/t"]) == []
-    hero.resume("c", "t")
-    (claimed,) = api.call("worker.claim", ["c/t"])
-    assert api.call("worker.finish", [{"ref": "c/t/1", "token": claimed["token"], "error": "once"}]) == [True]
-    assert hero.get("c/t/1").reason == "retrying"
-    (claimed,) = api.call("worker.claim", queues=["c/t"], wait=10)
-    assert api.call("worker.finish", [{"ref": "c/t/1", "token": claimed["token"], "result": "twice"}]) == [True]
-    assert hero.get("c/t/1").status == "done"
+def test_paused_queues_are_left_alone_and_failures_are_retried(server: Running, hero: HeroJobs, circle: str) -> None:
+    submit(server, circle, retries=1, retry_delay=0.0)
+    hero.pause(circle, "t")
+    assert server.call("worker.claim", [f"{circle}/t"]) == []
+    hero.resume(circle, "t")
+    (claimed,) = server.call("worker.claim", [f"{circle}/t"])
+    assert server.call("worker.finish", [{"ref": f"{circle}/t/1", "token": claimed["token"], "error": "once"}]) == [
+        True
+    ]
+    assert hero.get(f"{circle}/t/1").reason == "retrying"
+    (claimed,) = server.call("worker.claim", queues=[f"{circle}/t"], wait=10)
+    assert server.call("worker.finish", [{"ref": f"{circle}/t/1", "token": claimed["token"], "result": "twice"}]) == [
+        True
+    ]
+    assert hero.get(f"{circle}/t/1").status == "done"
 
 
-def test_a_watchdog_and_such_workers_share_a_queue(api: Running, home: Path, redis_url: str, hero: HeroJobs) -> None:
-    submit(api, 40, params="!!fake.return_success message:'by a WatchDog'", params_type="heroscript")
-    mine = api.call("worker.claim", ["c/t"], 10)
-    with WatchDog(home=home, redis_url=redis_url, workers=1):
+def test_a_watchdog_and_such_workers_share_a_queue(server: Running, hero: HeroJobs, circle: str) -> None:
+    submit(server, circle, 40, params="!!fake.return_success message:'by a WatchDog'", params_type="heroscript")
+    mine = server.call("worker.claim", [f"{circle}/t"], 10)
+    with WatchDog(home=server.home, redis_url=server.redis_url, workers=1, circles=[circle]):
         results = [{"ref": each["ref"], "token": each["token"], "result": "by another"} for each in mine]
-        assert api.call("worker.finish", results) == [True] * 10
-        jobs = [hero.wait(f"c/t/{n}", timeout=20) for n in range(1, 41)]
+        assert server.call("worker.finish", results) == [True] * 10
+        jobs = [hero.wait(f"{circle}/t/{n}", timeout=20) for n in range(1, 41)]
     assert [job.status for job in jobs] == ["done"] * 40
     assert sum(job.result == "by another" for job in jobs) == 10
 
 
-def test_the_worker_in_javascript_takes_part(api: Running, hero: HeroJobs) -> None:
+def test_the_worker_in_javascript_takes_part(server: Running, hero: HeroJobs, circle: str) -> None:
     assert shutil.which("node"), "this test needs node"
-    with subprocess.Popen(["node", EXAMPLE, api.url, "sums/node"], stdout=subprocess.PIPE, text=True) as worker:
+    with subprocess.Popen(["node", EXAMPLE, server.url, "sums/node"], stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout is not None
         try:
             assert worker.stdout.readline() == "ready\n"
