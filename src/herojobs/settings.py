@@ -23,12 +23,16 @@ from herojobs.ai_settings import AISettings
 from herojobs.errors import SettingsError, did_you_mean
 from herojobs.job import DEFAULT_MAX_PARAMS
 from herojobs.limits import Limit
+from herojobs.names import fixed_name
 from herojobs.retries import RetryPolicy
 
 PREFIX = "HEROJOBS_"
 AI_MODEL = "HEROJOBS_AI_MODEL"
 """Variable that sets `model` in the table `[ai]`."""
 
+
+Days = Annotated[float, Meta(ge=0, le=36_500)]
+"""A number of days, or a part of one."""
 
 SERVICE_SCHEMES = ("http", "https", "ws", "wss", "unix", "unix+line")
 
@@ -181,6 +185,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Seconds that a job which is over stays in Redis; OurDB keeps it. 0: stays until deleted, so Redis
     grows."""
 
+    retention: Days = 0.0
+    """Days that a job which is over stays in OurDB, with its history and log; 0: for ever. Then WatchDogs delete it
+    in the background, and `herojobs prune` does; see docs/retention.md. Too short: results are gone before they
+    are read."""
+
+    circle_retention: dict[str, Days] = {}
+    """The same by circle, where it differs: `{demo = 7, accounts = 0}`."""
+
+    log_retention: Days = 0.0
+    """Days that the log of a job which is over is kept; 0: as long as the job."""
+
+    circle_log_retention: dict[str, Days] = {}
+    """The same by circle, where it differs."""
+
+    upkeep_interval: Annotated[float, Meta(ge=0, le=2_592_000)] = 3600.0
+    """Seconds between two times that a WatchDog deletes what is past its retention and compacts databases that
+    are mostly deleted; 0: never, `herojobs prune` and `herojobs ourdb compact` do it then."""
+
     workers: Annotated[int, Meta(ge=0, le=256)] = 0
     """Exclusive worker processes of a WatchDog, each running one synchronous job at a time. 0: one a core."""
 
@@ -297,10 +319,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     server_burst: Annotated[int, Meta(ge=1)] = 1000
     """Calls that a session may make at once after a quiet time, where `server_rate` is set."""
 
+    def retention_of(self, circle: str) -> float:
+        """Return the days that jobs of a circle are kept when they are over, 0 for ever."""
+        return _of_circle(self.circle_retention, circle, self.retention)
+
+    def log_retention_of(self, circle: str) -> float:
+        """Return the days that their logs are kept, 0 as long as the jobs."""
+        return _of_circle(self.circle_log_retention, circle, self.log_retention)
+
+    @property
+    def has_retention(self) -> bool:
+        """Whether anything is deleted some day."""
+        lists = (self.circle_retention, self.circle_log_retention)
+        return bool(self.retention or self.log_retention or any(any(each.values()) for each in lists))
+
     @property
     def circles_dir(self) -> Path:
         """The folder that holds a folder for each circle."""
         return self.home / "var" / "circles"
+
+
+def _of_circle(days: Mapping[str, float], circle: str, default: float) -> float:
+    return next((value for name, value in days.items() if fixed_name(name, "circle_id") == circle), default)
 
 
 def load(environ: Mapping[str, str] | None = None, base: Settings | None = None, **overrides: Any) -> Settings:

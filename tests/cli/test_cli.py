@@ -137,6 +137,20 @@ def test_doctor_and_databases(herojobs: Command) -> None:
     assert herojobs("ourdb", "cat", "dbs/default", "9").returncode == 3
 
 
+def test_prune_tells_what_it_deletes(herojobs: Command) -> None:
+    herojobs("run", "--text", "!!core.echo content:x", "-c", "old")
+    assert "HEROJOBS_RETENTION" in (refused := herojobs("prune")).stderr
+    assert refused.returncode == 2
+    assert "no span of time" in herojobs("prune", "--older-than", "soon").stderr
+    assert herojobs("prune", "--older-than", "1d").stdout == "0 jobs were deleted\n"
+    assert herojobs("prune", "-c", "old", "--older-than", "0s", "--dry-run").stdout == "1 jobs would be deleted\n"
+    assert (
+        json.loads(herojobs("prune", "-c", "old", "--older-than", "0s", "--status", "done", "--json").stdout)["jobs"]
+        == 1
+    )
+    assert herojobs("get", "old/default/1").returncode == 3
+
+
 def test_empty_asks_first(herojobs: Command) -> None:
     for _ in range(3):
         herojobs("submit", "--text", "!!core.echo", "-c", "full", "--at", "1d")

@@ -21,6 +21,7 @@ from herojobs.cli import (
     flows,
     hooks,
     jobs,
+    prune,
     queues,
     remote,
     schedules,
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (jobs, queues, serve, server, doctor, chaos, scripts, hooks, flows, sessions):
+for group in (jobs, queues, serve, server, doctor, chaos, scripts, hooks, flows, sessions, prune):
     for name, command in group.COMMANDS.items():
         app.command(name)(command)
 app.add_typer(ai.app, name="ai")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from herojobs.client.core import Core, QueueInfo
 from herojobs.client.given import AnyRef, new_job
 from herojobs.client.open import Opened, Remote, is_remote, settings_for
+from herojobs.client.prune import Pruned
 from herojobs.errors import LocalOnly
 from herojobs.job import After, Job
 from herojobs.limits import Limit
@@ -180,6 +181,19 @@ class AsyncHeroJobs:
     async def delete(self, ref: AnyRef) -> None:
         """Remove a job for good; see `HeroJobs.delete`."""
         await (await self._core()).delete(ref)
+
+    async def prune(
+        self,
+        *,
+        circle_id: str | None = None,
+        topic: str | None = None,
+        older_than: float | timedelta | None = None,
+        status: str | None = None,
+        dry_run: bool = False,
+    ) -> Pruned:
+        """Delete jobs that have been over for long; see `HeroJobs.prune`."""
+        seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
+        return await (await self._core()).pruner.prune(circle_id, topic, seconds, status, dry_run)
 
     async def progress(self, ref: AnyRef) -> Progress | None:
         """Return how far a running job says it is; see `HeroJobs.progress`."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from herojobs.client.core import Core, QueueInfo
 from herojobs.client.given import AnyRef, new_job
 from herojobs.client.open import Opened, Remote, at_once, is_remote, settings_for
+from herojobs.client.prune import Pruned
 from herojobs.errors import LocalOnly
 from herojobs.job import After, Job
 from herojobs.limits import Limit
@@ -348,6 +349,33 @@ class HeroJobs:
             JobConflict: it is running.
         """
         run_sync(self._core.delete(ref))
+
+    def prune(
+        self,
+        *,
+        circle_id: str | None = None,
+        topic: str | None = None,
+        older_than: float | timedelta | None = None,
+        status: str | None = None,
+        dry_run: bool = False,
+    ) -> Pruned:
+        """Delete jobs that have been over for long, with their history and logs, and give the disk back.
+
+        WatchDogs do the same in the background, by the settings.
+
+        Args:
+            circle_id: only of this circle.
+            topic: only of this topic.
+            older_than: seconds, or a `timedelta`, that a job must have been over; None = what the settings `retention`
+                and `circle_retention` say, and then logs by `log_retention`, too.
+            status: only jobs that ended like this, `done` or `error`.
+            dry_run: count, and delete nothing.
+
+        Raises:
+            InvalidJob: a value is impossible.
+        """
+        seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
+        return run_sync(self._core.pruner.prune(circle_id, topic, seconds, status, dry_run))
 
     def progress(self, ref: AnyRef) -> Progress | None:
         """Return how far a running job says it is: percent, text and when; None if it doesn't say, or doesn't run."""

@@ -17,6 +17,7 @@ from herojobs import job as jobs
 from herojobs.client.again import Again
 from herojobs.client.flows import Flows
 from herojobs.client.given import AnyRef, as_job, as_ref, redis_key
+from herojobs.client.prune import Pruner
 from herojobs.client.rules import RuleBook
 from herojobs.errors import (
     Forbidden,
@@ -100,6 +101,8 @@ class Core:
         """What runs jobs once more."""
         self.flows = Flows(store, index, self.submit_many, self.cancel, apart)
         """Jobs that come after others."""
+        self.pruner = Pruner(settings, redis, store, index)
+        """What deletes jobs past their retention."""
         self.rules = RuleBook(settings, RuleFile(settings.home), redis)
         """What is paused and limited."""
 

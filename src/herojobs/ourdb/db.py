@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
@@ -243,8 +243,15 @@ class OurDB(Reader):
         if not self.delete_many([id], lock_timeout=lock_timeout):
             raise NotFound(id)
 
-    def delete_many(self, ids: Iterable[int], *, lock_timeout: float | None = None) -> list[int]:
-        """Remove records as `delete` does, in one commit; return the ids that were there.
+    def delete_many(
+        self, ids: Iterable[int], *, after: Mapping[int, int] | None = None, lock_timeout: float | None = None
+    ) -> list[int]:
+        """Remove records as `delete` does, in one commit; return the ids that were there, and met their condition.
+
+        Args:
+            ids: which.
+            after: for some of them the location that the newest version must have.
+            lock_timeout: as `add_many`.
 
         Raises:
             DiskFull, DatabaseLocked: all of them are still there.
@@ -256,7 +263,7 @@ class OurDB(Reader):
             deleted = []
             for id in wanted:
                 location = tip = commit.locate(id)
-                if not tip:
+                if not tip or (after and after.get(id, tip) != tip):
                     continue
                 places = []
                 while location in commit.links:  # written by another thread in this very commit

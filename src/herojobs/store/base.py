@@ -6,7 +6,7 @@ tests in tests/store/test_conformance.py are the contract's other half: a new st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -131,8 +131,14 @@ class Store(Protocol):
         """Return the versions of a job that are kept and can be read, the oldest first. Raises JobNotFound."""
         ...
 
-    def delete(self, queue: Queue, ids: Iterable[int]) -> list[int]:
-        """Remove jobs with their whole history and their logs; return the ids that existed."""
+    def delete(self, queue: Queue, ids: Iterable[int], after: Sequence[Position] | None = None) -> list[int]:
+        """Remove jobs with their whole history and their logs; return the ids that existed.
+
+        Args:
+            queue: the queue.
+            ids: which.
+            after: for each, the version that must still be the newest; another one stays, and isn't returned.
+        """
         ...
 
     def queues(self) -> list[Queue]:
@@ -219,6 +225,16 @@ class Index(Protocol):
 
     def open_ids(self, queue: Queue, fresh: bool = True) -> list[int]:
         """Return the ids of the jobs that aren't over, ascending. One may have ended since: look before acting."""
+        ...
+
+    def over(self, queue: Queue, before: int, status: str | None = None) -> Iterator[list[int]]:
+        """Yield the ids of jobs that are over and were submitted before a time, the oldest first, a batch at a time.
+
+        Args:
+            queue: the queue.
+            before: unix milliseconds.
+            status: done or error; None = both.
+        """
         ...
 
     def counts(self, circle: str | None = None, topic: str | None = None, fresh: bool = True) -> dict[str, int]:

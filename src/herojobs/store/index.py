@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -31,6 +32,7 @@ ATTEMPTS = 3
 _STATUSES = tuple(status.value for status in JobStatus)
 _find = statement("find")
 _open_ids = statement("open_ids")
+_over = statement("over")
 _counts = statement("counts")
 
 T = TypeVar("T")
@@ -163,6 +165,18 @@ class JobIndex:
             return [id for (id,) in self._ask(_open_ids, queue._asdict())]
 
         return self._guarded(self._reader, look)
+
+    def over(self, queue: Queue, before: int, status: str | None = None) -> Iterator[list[int]]:
+        """Yield the ids of jobs that are over and were submitted before a time, a batch at a time; see `Index.over`."""
+        self.catch_up([queue])
+        values = {**queue._asdict(), "before": before, "status": status, "limit": MAX_LIMIT, "created": -1, "key": 0}
+        while True:
+            rows = self._guarded(self._reader, partial(self._ask, _over, values))
+            if rows:
+                yield [key & 0xFFFF_FFFF for _, key in rows]
+            if len(rows) < MAX_LIMIT:
+                return
+            values = {**values, "created": rows[-1][0], "key": rows[-1][1]}
 
     def counts(self, circle: str | None = None, topic: str | None = None, fresh: bool = True) -> dict[str, int]:
         """Return how many jobs there are by status; the four statuses are always there."""

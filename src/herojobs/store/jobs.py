@@ -147,21 +147,66 @@ class JobStore:
         with self._databases.use(queue) as db:
             return db.next_id
 
-    def delete(self, queue: Queue, ids: Iterable[int]) -> list[int]:
-        """Remove jobs with their whole history and their logs; return the ids that existed.
+    def delete(self, queue: Queue, ids: Iterable[int], after: Sequence[Position] | None = None) -> list[int]:
+        """Remove jobs with their whole history, logs, messages and checkpoints; return the ids that existed.
+
+        Args:
+            queue: the queue.
+            ids: which.
+            after: for each, the version that must still be the newest; another one stays, and isn't returned. Such
+                deletions are made in several commits, others in one.
 
         Raises:
             OSError, OurDBError: the disk is full, say. All of the jobs are still there, though logs may be gone.
         """
         if not self._exists(queue):
             return []
-        ids = list(ids)
+        wanted = list(ids)
+        if after is None:
+            self._remove_files(queue, wanted)
+            with self._databases.use(queue) as db:
+                return db.delete_many(wanted)
+        deleted: list[int] = []
+        with self._databases.use(queue) as db:
+            for start in range(0, len(wanted), DELETED_AT_ONCE):  # others wait for the commit
+                part = wanted[start : start + DELETED_AT_ONCE]
+                with db.lock.held(db.lock_timeout):
+                    generation = db.generation
+                    seen = zip(part, after[start:], strict=False)
+                    deleted += db.delete_many(
+                        part, after={id: _condition(db, generation, id, each) or 0 for id, each in seen}
+                    )
+        self._remove_files(queue, deleted)
+        return deleted
+
+    def _remove_files(self, queue: Queue, ids: Iterable[int]) -> None:
         for id in ids:
             self.log_path(queue, id).unlink(missing_ok=True)
             self.messages_path(queue, id).unlink(missing_ok=True)
             self._checkpoints.drop(Ref(queue, id))
+
+    def old_logs(self, queue: Queue, before: float) -> list[int]:
+        """Return the ids of jobs whose log was last written to before a unix time, in seconds."""
+        found = []
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.log_path(queue, 0).parent) as entries:
+            for entry in entries:
+                stem, _, ending = entry.name.partition(".")
+                if ending == "log" and stem.isdecimal() and entry.stat().st_mtime < before:
+                    found.append(int(stem))
+        return sorted(found)
+
+    def compact_if_due(self, queue: Queue) -> bool:
+        """Give the disk back what deletions have left in a queue's database, if it is much; return whether it was."""
+        if not self.is_compaction_due(queue):
+            return False
         with self._databases.use(queue) as db:
-            return db.delete_many(ids)
+            return db.compact_if_due()
+
+    def is_compaction_due(self, queue: Queue) -> bool:
+        """Return whether `compact_if_due` would do something; nothing is opened."""
+        from herojobs.ourdb import compact
+
+        return compact.is_due(self.path(queue))
 
     # reading
 

@@ -28,6 +28,7 @@ from herojobs.watchdog.keeper import Alarm, Ears, Leases, Lookout, Postman, Publ
 from herojobs.watchdog.notifier import Notifier
 from herojobs.watchdog.reconcile import Reconciler
 from herojobs.watchdog.timer import Timer
+from herojobs.watchdog.upkeep import Upkeep
 
 log = logging.getLogger("herojobs.watchdog")
 
@@ -188,6 +189,7 @@ class WatchDog:
                 loop.create_task(every(0, postman.step)),
                 loop.create_task(every(PUBLISH, Publisher(settings).step)),
                 loop.create_task(notifier.run()),
+                loop.create_task(Upkeep(settings, store).run()),
             ]
             stack.push_async_callback(_end, tasks)
             log.info("WatchDog %s is ready", self.name)
