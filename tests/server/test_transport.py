@@ -63,7 +63,9 @@ def test_a_body_is_limited_as_it_says_and_as_it_is(home: Path, redis_url: str) -
 
 def test_only_posted_json_is_a_call(server: Running) -> None:
     assert server.client.get("/rpc").status_code == 405
-    assert server.post(CALL, **{"content-type": "text/plain"}).status_code == 415
+    assert server.post(CALL, **{"content-type": "text/plain"}).status_code == 200
+    for name, value in (("sec-fetch-site", "cross-site"), ("cookie", "a=b"), ("referer", "http://elsewhere/")):
+        assert server.post(CALL, **{"content-type": "text/plain", name: value}).status_code == 415
     assert server.post(CALL, **{"content-type": "application/json; charset=utf-8"}).status_code == 200
 
 

@@ -1,7 +1,7 @@
 """HTTP: POST /rpc, the OpenRPC document, job logs, health and metrics, as one ASGI application.
 
-Browsers are kept from calling us on behalf of pages of other sites: a call must be JSON by its `Content-Type`, which no
-page can send elsewhere without asking first, its `Origin` must be ours, and without a session key the `Host` must name
+Browsers are kept from calling us on behalf of pages of other sites: their calls must be JSON by type, which no
+page can send elsewhere without asking first, the `Origin` must be ours, and without a session key the `Host` must name
 this machine, so that no name which an attacker points at it will do.
 """
 
@@ -93,7 +93,7 @@ class _Rpc:
             return
         headers = Headers(scope=scope)
         refused = self._gate.refuses(scope, headers)
-        if refused is None and headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        if refused is None and _is_browser(headers) and not _says_json(headers):
             refused = RpcError(Code.INVALID_REQUEST, "Invalid Request: Content-Type must be application/json")
         if refused is not None:
             await _send(send, 415 if refused.code == Code.INVALID_REQUEST else 403, encode_error(None, refused))
@@ -213,6 +213,15 @@ async def _is_gone(receive: Receive) -> bool:
         message.cancel()
         return False
     return bool(message.result()["type"] == "http.disconnect")
+
+
+def _is_browser(headers: Headers) -> bool:
+    """Return whether a browser asks: each of them says where a call comes from; `curl -d` may have any type."""
+    return any(name in headers for name in ("origin", "sec-fetch-site", "referer", "cookie"))
+
+
+def _says_json(headers: Headers) -> bool:
+    return headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
 
 
 async def _send(
