@@ -27,8 +27,9 @@ bench-peers: .venv/dev.stamp rhai ## measure HeroJobs beside other queues (about
 	$(PY) -m benchmarks.peers --write
 
 chaos: .venv/run.stamp rhai ## faults on real processes, for some minutes: does every job end, once?
-	herojobs chaos --jobs 20000
-	herojobs chaos --jobs 2000 -f watchdog-kill -f worker-kill --lease 15 --every 5 --rate 50 --seed 2
+	herojobs chaos --jobs 20000 --rate 300
+	herojobs chaos --jobs 4000 --rate 100 -f worker-kill --every 0.5
+	herojobs chaos --jobs 4000 --rate 20 -f watchdog-kill --every 20 --lease 15
 
 docs: .venv/dev.stamp ## build the reference pages that are made from the code
 	$(PY) docs/build.py

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -380,5 +381,43 @@ async def test_a_cancel_heard_late_reaches_its_own_queue_alone(
         cycle.stop_claiming()
         await cycle.exchange()
     assert cancelled == ["two/default/1"]
+    await redis.close()
+    store.close()
+
+
+async def test_what_was_claimed_long_before_redis_answers_starts_nowhere(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease may have run out by now, and another WatchDog have it."""
+    from herojobs.live.redis import AsyncRedis
+
+    redis = AsyncRedis(settings.redis_url)
+    store = JobStore(settings)
+    turns = Turns(lambda queue: True)
+    cycle = Cycle(redis, store, settings, turns, "w")
+    cycle.pool.room = lambda: 5  # type: ignore[method-assign]
+    passed = 0.0
+    clock = cycle._loop.time
+    run_many = cycle.calls.run_many
+
+    async def slowly(calls: Any) -> Any:
+        nonlocal passed
+        replies = await run_many(calls)
+        passed += settings.lease * 0.6
+        return replies
+
+    with HeroJobs(settings=settings) as hero, monkeypatch.context() as patched:
+        job = hero.submit("!!core.echo", circle_id="c", topic="t")
+        turns.heat(job.queue)
+        patched.setattr(cycle, "_loop", SimpleNamespace(time=lambda: clock() + passed))
+        patched.setattr(cycle.calls, "run_many", slowly)
+        await cycle.exchange()
+        assert not cycle.pool.runs()
+        assert places(hero) == (0, 0, 1)
+        patched.setattr(cycle.calls, "run_many", run_many)
+        cycle.stop_claiming()
+        await cycle.exchange()
+        assert places(hero) == (1, 0, 0)
+        assert states(hero, job) == ["new"]
     await redis.close()
     store.close()

@@ -64,8 +64,9 @@ class Verdict(msgspec.Struct, kw_only=True):
         second_starts: starts of jobs that had started before.
         second_finishes: ends that OurDB accepted of jobs that were over.
         groundless: accepted ends that no start accounts for.
-        rescue_watchdog: from the SIGKILL of a WatchDog to the next start of a job that ran there.
-        rescue_worker: the same for workers, where no other fault came between.
+        rescue_watchdog: from the SIGKILL of a WatchDog to the next start of a job that ran there, where no other fault
+            came between.
+        rescue_worker: the same for workers.
         overrun: from the end of a job's time, counted from the start that it wrote itself, to its end, where no fault
             came between.
         keys_left: keys of Redis that belong to no job that is over.
@@ -153,8 +154,8 @@ def judge(plan: Plan, refs: Sequence[str], log: Log, store: JobStore, faults: Se
                 overruns.append((ended - began) / 1e9 - HANG_TIMEOUT)
     verdict.wrong_ends = dict(wrong)
     verdict.overrun = Spread.of(overruns)
-    verdict.rescue_watchdog = Spread.of(_rescues(log, faults, "watchdog-kill", True))
-    verdict.rescue_worker = Spread.of(_rescues(log, faults, "worker-kill", False))
+    verdict.rescue_watchdog = Spread.of(_rescues(log, faults, "watchdog-kill"))
+    verdict.rescue_worker = Spread.of(_rescues(log, faults, "worker-kill"))
     verdict.broken = _broken(verdict, plan.second_starts if faults else 0.0)
     verdict.late = _late(verdict, plan.lease)
     return verdict
@@ -165,15 +166,8 @@ def _accounts(job: Job, starts: Sequence[Start], log: Log) -> bool:
     return job.result in log.finished and any(start.token == job.result for start in starts)
 
 
-def _rescues(log: Log, faults: Sequence[Happened], name: str, disturbed: bool) -> list[float]:
-    """Return the seconds from faults of a kind to the next starts of the jobs that ran then.
-
-    Args:
-        log: what jobs wrote.
-        faults: all that was done.
-        name: the kind.
-        disturbed: whether other faults may have come between.
-    """
+def _rescues(log: Log, faults: Sequence[Happened], name: str) -> list[float]:
+    """Return the seconds from faults of a kind to the next starts of their jobs, if no other came between."""
     by_process = log.by_process()
     found = []
     for place, fault in enumerate(faults):
@@ -184,7 +178,7 @@ def _rescues(log: Log, faults: Sequence[Happened], name: str, disturbed: bool) -
                 continue
             again = min((each.at for each in log.starts[start.ref] if each.at > fault.began), default=0)
             others = (*faults[:place], *faults[place + 1 :])
-            if again and (disturbed or not any(o.began < again and o.over > fault.began for o in others)):
+            if again and not any(other.began < again and other.over > fault.began for other in others):
                 found.append((again - fault.began) / 1e9)
     return found
 

@@ -37,6 +37,9 @@ TROUBLE = (RedisUnavailable, SessionError, OurDBError, OSError)
 """What passes, or what somebody mends, while jobs wait."""
 TELL_AFTER = 0.02
 """Seconds that a run is under way before Redis is told that it is active; most jobs are over sooner."""
+LATE = 0.5
+"""Share of a lease after which the answer to a claim is too old: the lease runs out before it can be extended, and
+another WatchDog starts the same jobs."""
 TROUBLE_PAUSE = 1.0
 """Seconds before the next try after OurDB or Redis refused."""
 UNEXPECTED_PAUSE_MS = 60_000
@@ -150,7 +153,9 @@ class Cycle:
         calls = sent + [call for _, _, call in claims]
         if not calls:
             return
+        began = self._loop.time()
         replies = await self.calls.run_many(calls)
+        late = self._loop.time() - began > self._settings.lease * LATE
         settled = replies[: len(sent)]
         held = [call for call, reply in zip(sent, settled, strict=True) if reply is HELD]
         self._unsent[: len(sent)] = held
@@ -166,6 +171,10 @@ class Cycle:
                 self._turns.note(wish.queue, 0, now_ms() + int(PAUSE * 1000))
             else:
                 self._turns.charge(wish.queue, len(reply.jobs))
+                if late and reply.jobs:
+                    log.warning("%s: Redis answered late, %d claimed jobs go back", wish.queue, len(reply.jobs))
+                    self._put_back(wish.queue, token, reply)
+                    reply = reply._replace(jobs=[])
                 runs = await self._accept(wish.queue, token, reply)
             self.throttle.note(wish, runs)
         if len(self._unsent) > len(held) or (self._claiming and self._turns.is_hot() and self.pool.room() > 0):
@@ -248,8 +257,7 @@ class Cycle:
         try:
             runs, calls = await self._life.accept(queue, token, claim.jobs)
         except TROUBLE:
-            back = [Back(each.id, token, b"") for each in reversed(claim.jobs)]
-            self._unsent.append(put_back(queue, back, count_attempt=False))
+            self._put_back(queue, token, claim)
             raise
         except Exception:  # what nobody expected costs the job that meets it its start, not the WatchDog its life
             if len(claim.jobs) > 1:
@@ -267,6 +275,10 @@ class Cycle:
         if runs:
             self._turns.set_concurrent(queue, all(run.concurrent for run in runs))
         return runs
+
+    def _put_back(self, queue: Queue, token: str, claim: Claim) -> None:
+        back = [Back(each.id, token, b"") for each in reversed(claim.jobs)]
+        self._unsent.append(put_back(queue, back, count_attempt=False))
 
     def _cancel(self, queue: Queue, started: Started) -> None:
         for run in self.pool.runs():
