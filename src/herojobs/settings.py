@@ -23,7 +23,7 @@ from herojobs.ai_settings import AISettings
 from herojobs.errors import SettingsError, did_you_mean
 from herojobs.job import DEFAULT_MAX_PARAMS
 from herojobs.limits import Limit
-from herojobs.names import fixed_name
+from herojobs.names import fixed_name, queue_name_fix
 from herojobs.retries import RetryPolicy
 
 PREFIX = "HEROJOBS_"
@@ -41,8 +41,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A service that jobs of kind `openrpc` may call: a table `[services.NAME]`."""
 
     url: str
-    """Where it listens: http, https, ws or wss; `unix:/path` for HTTP over a Unix socket, `unix+line:/path` for
-    JSON messages that end with a line feed each."""
+    """Where it listens: http, https, ws or wss; `unix:/socket` or `unix:/socket:/path` for HTTP over a Unix socket,
+    `unix+line:/socket` for JSON messages that end with a line feed each."""
 
     document: str = "discover"
     """Its OpenRPC document: `discover` asks the service by rpc.discover; else a path (from the home folder) or a
@@ -82,6 +82,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def __post_init__(self) -> None:
         check_service_url(self.url)
+        circles = tuple(circle if circle == "*" else queue_name_fix(circle) for circle in self.circles)
+        msgspec.structs.force_setattr(self, "circles", circles)
 
 
 HOOK_EVENTS = ("submitted", "started", "retrying", "done", "error")

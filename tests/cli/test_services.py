@@ -64,3 +64,13 @@ def test_slips_are_told_in_one_line_with_their_exit_code(command: Command, url: 
     command("add", "gone", "unix:/nowhere", "--retries", "0", "--document", "none")
     done = command("call", "gone", "x")
     assert (done.returncode, "/nowhere: No such file or directory" in done.stderr) == (4, True)
+
+
+def test_the_settings_show_no_header(tmp_path: Path) -> None:
+    table = {"a": {"url": "http://x/", "headers": {"Authorization": "Bearer canary", "X": "env:X_KEY"}}}
+    env = {**os.environ, "HEROJOBS_HOME": str(tmp_path), "HEROJOBS_SERVICES": json.dumps(table)}
+    for more in ((), ("--json",)):
+        command = [sys.executable, "-m", "herojobs", "settings", *more]
+        shown = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+        assert "canary" not in shown
+        assert "env:X_KEY" in shown

@@ -273,5 +273,20 @@ async def test_secrets_are_masked(calls: Calls, service: Make, monkeypatch: pyte
     assert "needs the variable PETS_TOKEN, which isn't set" in answered.error.message
 
 
+async def test_calls_of_one_job_differ_by_id_and_idempotency_key(calls: Calls, service: Make, peer: Peer) -> None:
+    for way in ("http", "ws"):
+        caller = calls.caller(service(way, document="none"))
+        context = calls.context()
+        values = [1, 2, 1]
+        made = [caller.call("pets", "slow", [0.05, value], context) for value in values]
+        assert await asyncio.gather(*made) == values
+        sent = peer.looked()[0][-3:]
+        assert {json.loads(each["body"])["id"] for each in sent} == {f"{context.ref}#{n}" for n in (1, 2, 3)}
+        if way == "http":
+            keys = [each["headers"]["idempotency-key"] for each in sent]
+            assert len(set(keys)) == 2
+            assert all(key.startswith(f"{context.ref}-") for key in keys)
+
+
 async def test_a_compressed_answer_is_read(calls: Calls, service: Make) -> None:
     assert (await calls.one(service("http", "gzip", document="none"), "echo", ["x" * 9999])).result[1:3] == b"xx"

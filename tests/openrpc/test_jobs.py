@@ -17,11 +17,14 @@ Submit = Callable[..., Job]
 WAYS = ("http", "ws", "unix", "line")
 
 
+METHODS = ("support.rpc_methods",)
+
+
 @pytest.fixture
 def hero(tmp_path: Path, redis_url: str, peer: Peer) -> Iterator[HeroJobs]:
     """A client, and a WatchDog that knows the service over every transport."""
     services = {way: {"url": peer.url(way)} for way in WAYS} | {"hang": {"url": peer.url("http", "hang")}}
-    given = {"home": tmp_path, "redis_url": redis_url, "services": services}
+    given = {"home": tmp_path, "redis_url": redis_url, "services": services, "openrpc_methods": METHODS}
     with HeroJobs(**given) as hero, WatchDog(**given, workers=1):
         yield hero
 
@@ -54,6 +57,16 @@ def test_a_hanging_service_ends_with_the_jobs_timeout_or_cancel(hero: HeroJobs, 
     assert hero.wait(late, 20).reason == "timeout"
     hero.cancel(cancelled)
     assert hero.wait(cancelled, 20).reason == "cancelled"
+
+
+def test_plain_functions_and_services_in_one_job_run_in_an_exclusive_worker(hero: HeroJobs) -> None:
+    plain = {"method": "math.add", "params": [1, 2]}
+    done = hero.wait(submit(hero, [plain, {"method": "ws:pets.get", "params": [1]}]), 20)
+    assert [answer["result"] for answer in json.loads(done.result)] == [3, {"id": 1, "name": "Tom"}]
+    late = hero.wait(submit(hero, [plain, {"method": "hang:pets.list"}], 1), 20)
+    assert (late.reason, late.error) == ("timeout", "timed out after 1 s")  # it stopped when asked
+    again = hero.wait(submit(hero, [plain, {"method": "ws:pets.get", "params": [1]}]), 20)
+    assert again.status == "done"
 
 
 def test_a_service_added_at_run_time_is_there_at_once(hero: HeroJobs, peer: Peer, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_broken_file_hides_no_other_service(tmp_path: Path, caplog: pytest.Log
 
 def test_a_circle_sees_its_own_services_alone(tmp_path: Path) -> None:
     one = services(tmp_path)
-    one.set("secret", {"url": "http://x/", "circles": ["a"]})
+    one.set("secret", {"url": "http://x/", "circles": ["A "]})
     assert list(one.for_circle("a")) == ["fixed", "secret"]
     assert list(one.for_circle("b")) == ["fixed"]
     with pytest.raises(Fault) as caught:

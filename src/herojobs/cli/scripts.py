@@ -152,12 +152,16 @@ def _rhai() -> None:
 
 def settings(json: Json = False) -> None:
     """Show the settings in force, and where each comes from."""
+    from rich.markup import escape
+
+    from herojobs.openrpc.services import shown_service
     from herojobs.settings import meanings
 
     in_force = options.settings()
     values = msgspec.structs.asdict(in_force)
     if in_force.redis_url:
         values["redis_url"] = common.shown_redis(in_force)
+    values["services"] = {name: shown_service(service) for name, service in in_force.services.items()}
     sources = _sources(in_force)
     if json:
         common.print_json({name: {"value": value, "from": sources[name]} for name, value in values.items()})
@@ -171,7 +175,8 @@ def settings(json: Json = False) -> None:
             else str(value)
         )
         style = None if sources[name] == "default" else "bold"
-        made.add_row(name, shown, sources[name], told[name].partition(". ")[0].rstrip("."), style=style)
+        meaning = told[name].partition(". ")[0].rstrip(".")
+        made.add_row(name, escape(shown), sources[name], escape(meaning), style=style)
     common.console().print(made)
 
 

@@ -29,7 +29,7 @@ def list_(json: Json = False) -> None:
     """List the services: those of the settings and those that were added."""
     found = _services().all()
     if json:
-        common.print_json({name: _fields(each.service) | {"origin": each.origin} for name, each in found.items()})
+        common.print_json({name: _shown(each.service) | {"origin": each.origin} for name, each in found.items()})
         return
     made = common.table("name", "origin", "circles", "methods", "url")
     for name, each in found.items():
@@ -45,10 +45,10 @@ def show(name: Name, json: Json = False) -> None:
         service = _services().get(name)
         document = _run(lambda caller, context: caller.document(name, context))
     if json:
-        common.print_json({"name": name, **_fields(service), "openrpc": document})
+        common.print_json({"name": name, **_shown(service), "openrpc": document})
         return
     out = common.console()
-    for field, value in _fields(service).items():
+    for field, value in _shown(service).items():
         if value not in ({}, (), [], False):
             out.print(f"{field:<14}{_words(value)}", markup=False)
     if document is not None:
@@ -106,7 +106,7 @@ def add(
     with _told():
         found = _run(lambda caller, context: caller.document(name, context))
     if json:
-        common.print_json({"name": name, **_fields(service), "methods_found": _count(found)})
+        common.print_json({"name": name, **_shown(service), "methods_found": _count(found)})
     else:
         print(f"added {name}" + ("" if found is None else f"; its document has {_count(found)} methods"))
 
@@ -155,7 +155,7 @@ def call(
 
     async def make(caller: Caller, context: CallContext) -> Any:
         context.deadline = time.monotonic() + seconds
-        return await caller.call(name, method, given, context)
+        return await caller.call(name, method, given, context, timeout=seconds)
 
     with _told():
         result = _run(make)
@@ -200,15 +200,10 @@ class _told:  # noqa: N801 - used like a function
             common.fail(str(error), common.JOB_FAILED)
 
 
-def _fields(service: Service) -> dict[str, Any]:
-    """Return a service's fields; headers are masked but for the names of variables."""
-    import msgspec
+def _shown(service: Service) -> dict[str, Any]:
+    from herojobs.openrpc.services import shown_service
 
-    fields: dict[str, Any] = msgspec.to_builtins(service)
-    fields["headers"] = {
-        name: value if value.startswith("env:") else "***" for name, value in fields["headers"].items()
-    }
-    return fields
+    return shown_service(service)
 
 
 def _words(value: Any) -> str:

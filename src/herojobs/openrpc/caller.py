@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+import hashlib
+import itertools
 import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +18,7 @@ from herojobs.jsonrpc.codes import Code
 from herojobs.jsonrpc.messages import Answer, encode_batch
 from herojobs.openrpc.context import CallContext, MethodInfo
 from herojobs.openrpc.document import BrokenDocument, DocumentedMethod, unknown_method
-from herojobs.openrpc.faults import Fault, bad_answer, refused, timed_out
+from herojobs.openrpc.faults import Fault, bad_answer, refused
 from herojobs.openrpc.guard import Guard
 from herojobs.openrpc.masking import Mask
 from herojobs.openrpc.peer import Peer
@@ -97,7 +99,9 @@ class Caller:
         for peer in peers.values():
             await peer.close()
 
-    async def call(self, service: str, method: str, params: Any, context: CallContext) -> Any:
+    async def call(
+        self, service: str, method: str, params: Any, context: CallContext, *, timeout: float | None = None
+    ) -> Any:
         """Make one call and return its result.
 
         Args:
@@ -105,12 +109,15 @@ class Caller:
             method: the method.
             params: a list or dict, or None.
             context: who calls.
+            timeout: seconds that one attempt may take; as the service says if not given.
 
         Raises:
             RpcError: it failed; a `Fault` if there was no answer.
         """
-        given = None if params is None else msgspec.json.encode(params)
-        (answered,) = await self.run(Plan(calls=(Call(service, method, given),)), context)
+        call = Call(service, method, None if params is None else msgspec.json.encode(params))
+        # The same call of a job that starts again has the same key; another one in its place hasn't.
+        digest = hashlib.sha256(repr(call).encode()).hexdigest()[:16]
+        (answered,) = await self.run(Plan(calls=(call,), timeout=timeout), context, key=f"{context.ref}-{digest}")
         if answered.error is not None:
             raise answered.error
         return msgspec.json.decode(answered.result)
@@ -137,28 +144,39 @@ class Caller:
         A service that has no document, or can't be reached, is left out; the context's log says why.
         """
         context = context or CallContext("", circle)
-        found = list(self._local.infos(circle))
-        for name, service in self.services.for_circle(circle).items():
-            try:
-                document = await self._peer(name, service).document(context)
-                for method in document.methods.values() if document is not None else ():
-                    if _matches(method.name, service.methods):
-                        idempotent = method.idempotent or _matches(method.name, service.idempotent)
-                        text = method.summary or method.description
-                        found.append(MethodInfo(name, method.name, text, method.full_schema(), idempotent))
-            except (RpcError, BrokenDocument) as e:
-                context.log(f"{name}: its methods can't be listed: {e}")
+        services = self.services.for_circle(circle)
+        found = await asyncio.gather(*(self._described(name, each, context) for name, each in services.items()))
+        return [*self._local.infos(circle), *itertools.chain.from_iterable(found)]
+
+    async def _described(self, name: str, service: Service, context: CallContext) -> list[MethodInfo]:
+        found = []
+        try:
+            document = await self._peer(name, service).document(context)
+            for method in document.methods.values() if document is not None else ():
+                if _matches(method.name, service.methods):
+                    idempotent = method.idempotent or _matches(method.name, service.idempotent)
+                    text = method.summary or method.description
+                    found.append(MethodInfo(name, method.name, text, method.full_schema(), idempotent))
+        except (RpcError, BrokenDocument) as e:
+            context.log(f"{name}: its methods can't be listed: {e}")
         return found
 
-    async def run(self, plan: Plan, context: CallContext) -> list[Answered]:
+    async def run(self, plan: Plan, context: CallContext, *, key: str = "") -> list[Answered]:
         """Make the calls of a plan; return what became of them, in their order.
 
         All are checked before any is sent. If one is wrong and errors aren't kept, none is sent.
+
+        Args:
+            plan: the calls.
+            context: who calls.
+            key: idempotency key; the reference of the job if not given.
         """
+        first = context.made + 1
+        context.made += len(plan.calls)
         answered: dict[int, Answered] = {}
         ready: list[tuple[Peer | None, list[_Ready]]] = []
         groups: dict[str, list[tuple[int, Call]]] = {}
-        for place, call in enumerate(plan.calls):
+        for place, call in enumerate(plan.calls, first):
             groups.setdefault(call.service, []).append((place, call))
         for service, group in groups.items():
             good: list[_Ready] = []
@@ -181,7 +199,7 @@ class Caller:
                 for each in good:
                     answered[each.place] = await self._here(each.call, plan, context)
             elif good:
-                answered |= await self._there(peer, good, plan, context)
+                answered |= await self._there(peer, good, plan, context, key or context.ref)
         return [answered[place] for place in sorted(answered)]
 
     # before
@@ -249,7 +267,7 @@ class Caller:
     # there
 
     async def _there(
-        self, peer: Peer, calls: Sequence[_Ready], plan: Plan, context: CallContext
+        self, peer: Peer, calls: Sequence[_Ready], plan: Plan, context: CallContext, key: str
     ) -> dict[int, Answered]:
         """Send calls to a service, once or more often; return what became of each by its place."""
         mask = _mask(peer, [each.call for each in calls])
@@ -263,7 +281,7 @@ class Caller:
             attempts_left -= 1
             wait = 0.0
             try:
-                answers = await self._attempt(peer, pending, plan, context, attempt, mask)
+                answers = await self._attempt(peer, pending, plan, context, key, attempt, mask)
                 tried, pending = pending, []
                 for each in tried:
                     answer = answers.get(_id(context, each.place))
@@ -288,7 +306,7 @@ class Caller:
         return done
 
     async def _attempt(
-        self, peer: Peer, calls: Sequence[_Ready], plan: Plan, context: CallContext, attempt: int, mask: Mask
+        self, peer: Peer, calls: Sequence[_Ready], plan: Plan, context: CallContext, key: str, attempt: int, mask: Mask
     ) -> Mapping[str, Answer]:
         """Send calls once; return the answers by id."""
         ids = [] if plan.notify else [_id(context, each.place) for each in calls]
@@ -300,10 +318,9 @@ class Caller:
         try:
             async with peer.room:
                 began = time.perf_counter()
-                seconds = min(plan.timeout or peer.service.timeout, context.left)
-                if seconds <= 0:
-                    raise timed_out(0, "the job's time is over", sent=False)
-                reply = await (await peer.opened()).send(body, ids, {"idempotency-key": context.ref}, seconds)
+                # Not cut at the job's deadline: whoever ends the job then says that it was the job's timeout.
+                seconds = plan.timeout or peer.service.timeout
+                reply = await (await peer.opened()).send(body, ids, {"idempotency-key": key}, seconds)
         except Fault as e:
             status = f"{e.status}, " if e.status else ""
             took = (time.perf_counter() - began) * 1000
@@ -342,7 +359,7 @@ def _idempotent(peer: Peer, ready: _Ready) -> bool:
 
 
 def _id(context: CallContext, place: int) -> str:
-    return f"{context.ref}#{place + 1}"
+    return f"{context.ref}#{place}"
 
 
 def _message(call: Call, id: str) -> bytes:

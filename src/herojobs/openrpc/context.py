@@ -17,13 +17,15 @@ class CallContext:
         ref: reference of the job, `circle/topic/id`; the ids of its calls are made of it.
         circle: its circle, name fixed: it decides which services there are. Empty: an administrator, who sees all.
         write: takes a line for the job's log.
-        deadline: monotonic time when it must be over.
+        deadline: monotonic time when it must be over: no further attempt begins after it.
+        made: how many calls it has made so far; ids and idempotency keys go on from there.
     """
 
     ref: str
     circle: str
     write: Callable[[str], object] = field(default=lambda text: None)
     deadline: float = math.inf
+    made: int = field(default=0, init=False)
 
     def log(self, text: object) -> None:
         """Write a line to the job's log."""

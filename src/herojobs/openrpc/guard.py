@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from herojobs.errors import SettingsError
 from herojobs.openrpc.faults import refused, unreachable
 
+RESOLVE_TIMEOUT = 10.0
 PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _METADATA = frozenset({"168.63.129.16"})  # global by its number, but answers about the machine that asks
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -135,7 +136,10 @@ async def resolve(host: str, port: int) -> list[Address]:
         Fault: it has none.
     """
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        async with asyncio.timeout(RESOLVE_TIMEOUT):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except TimeoutError:
+        raise unreachable(f"{host} can't be resolved within {RESOLVE_TIMEOUT:g} s") from None
     except (OSError, UnicodeError) as e:
         raise unreachable(f"{host} can't be resolved: {e}") from None
     return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]

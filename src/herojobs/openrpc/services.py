@@ -138,6 +138,13 @@ def _may(service: Service, circle: str) -> bool:
     return "*" in service.circles or circle in service.circles
 
 
+def shown_service(service: Service) -> dict[str, Any]:
+    """Return a service's fields for people; values of headers are masked, but for the names of variables."""
+    fields: dict[str, Any] = msgspec.to_builtins(service)
+    fields["headers"] = {name: each if each.startswith("env:") else "***" for name, each in fields["headers"].items()}
+    return fields
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that only its owner reads; others see all of it or what was there before."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
