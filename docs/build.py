@@ -10,7 +10,8 @@ import msgspec
 import typer
 
 from herojobs.ai_settings import AISettings, Daily, LocalSettings, ModelSettings, Price
-from herojobs.settings import PREFIX, Service, Settings, Webhook, default_of, meanings
+from herojobs.service_settings import Service
+from herojobs.settings import PREFIX, Settings, Webhook, default_of, meanings
 
 DOCS = Path(__file__).parent
 

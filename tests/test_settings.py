@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from herojobs.errors import SettingsError
-from herojobs.settings import Service, Settings, load, meanings
+from herojobs.service_settings import Service
+from herojobs.settings import Settings, load, meanings
 
 
 def test_defaults_need_nothing(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ import pytest
 from herojobs.jsonrpc.methods import Methods
 from herojobs.openrpc import Answered, CallContext, Caller, PythonMethods
 from herojobs.openrpc.plan import read_plan
-from herojobs.settings import Service, load
+from herojobs.service_settings import Service
+from herojobs.settings import load
 
 
 class Peer:

@@ -11,7 +11,7 @@ import pytest
 
 from herojobs.errors import RpcError
 from herojobs.openrpc.document import DocumentedMethod
-from herojobs.settings import Service
+from herojobs.service_settings import Service
 from openrpc.conftest import Calls, Peer
 
 WAYS = ("http", "ws", "unix", "line")

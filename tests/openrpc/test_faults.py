@@ -19,7 +19,7 @@ from herojobs.errors import RpcError
 from herojobs.openrpc.document import BrokenDocument, Document
 from herojobs.openrpc.faults import Fault
 from herojobs.openrpc.transport import ids_in, read
-from herojobs.settings import Service
+from herojobs.service_settings import Service
 from openrpc.conftest import Calls, Peer
 
 Make = Callable[..., Service]

@@ -115,7 +115,7 @@ async def test_the_connection_goes_to_the_address_that_was_checked(
 
 
 async def test_no_proxy_of_the_environment_is_used(calls: Calls, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    from herojobs.settings import Service
+    from herojobs.service_settings import Service
 
     for variable in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")

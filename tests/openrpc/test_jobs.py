@@ -10,7 +10,7 @@ import pytest
 
 from herojobs import HeroJobs, InlineWatchDog, Job, WatchDog
 from herojobs.openrpc import Services
-from herojobs.settings import Service
+from herojobs.service_settings import Service
 from openrpc.conftest import Peer
 
 Submit = Callable[..., Job]

@@ -9,7 +9,8 @@ import pytest
 from herojobs.errors import SettingsError
 from herojobs.openrpc import Services
 from herojobs.openrpc.faults import Fault
-from herojobs.settings import Service, load
+from herojobs.service_settings import Service
+from herojobs.settings import load
 
 
 def services(home: Path) -> Services:

@@ -15,7 +15,7 @@ from herojobs.errors import RpcError
 
 if TYPE_CHECKING:
     from herojobs.openrpc import CallContext, Caller
-    from herojobs.settings import Service
+    from herojobs.service_settings import Service
 
 T = TypeVar("T")
 

@@ -25,7 +25,8 @@ from herojobs.openrpc.peer import Peer
 from herojobs.openrpc.plan import Call, Plan
 from herojobs.openrpc.services import Services
 from herojobs.openrpc.transport import secrets_of
-from herojobs.settings import Service, Settings
+from herojobs.service_settings import Service
+from herojobs.settings import Settings
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 """Seconds before the second attempt; twice as long before each further one."""

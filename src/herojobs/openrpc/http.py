@@ -18,7 +18,7 @@ import httpx2
 from herojobs.jsonrpc.codes import Code
 from herojobs.openrpc.faults import Fault, bad_answer, refused, timed_out, unreachable
 from herojobs.openrpc.transport import CONNECT_TIMEOUT, Reply, read, too_long, why
-from herojobs.settings import Service
+from herojobs.service_settings import Service
 
 KEEP_ALIVE = 3.0
 """Seconds that an idle connection is kept. Servers close theirs after five as a rule, and a call that is sent into a

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 
 from herojobs.openrpc.faults import timed_out, unreachable
 from herojobs.openrpc.transport import Reply, ids_in, read, too_long, why
-from herojobs.settings import Service
+from herojobs.service_settings import Service
 
 CHUNK = 1 << 16
 

@@ -20,7 +20,7 @@ from herojobs.openrpc.document import BrokenDocument, Document, DocumentedMethod
 from herojobs.openrpc.faults import Fault, bad_answer
 from herojobs.openrpc.services import write_whole
 from herojobs.openrpc.transport import Transport, open_transport, prepare
-from herojobs.settings import Service
+from herojobs.service_settings import Service
 
 FRESH = 300.0
 """Seconds that a document counts as current."""

@@ -19,7 +19,8 @@ import msgspec
 
 from herojobs.errors import SettingsError, did_you_mean
 from herojobs.openrpc.faults import refused
-from herojobs.settings import Service, Settings, converted
+from herojobs.service_settings import Service
+from herojobs.settings import Settings, converted
 
 log = logging.getLogger("herojobs.openrpc")
 

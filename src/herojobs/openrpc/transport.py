@@ -16,7 +16,7 @@ import msgspec
 from herojobs.errors import RpcError
 from herojobs.jsonrpc.messages import Answer, read_answers, shown_bytes
 from herojobs.openrpc.faults import Fault, bad_answer, unreachable
-from herojobs.settings import Service
+from herojobs.service_settings import Service
 
 CONNECT_TIMEOUT = 10.0
 """Seconds that opening a connection may take, within the timeout of the attempt."""

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from herojobs.openrpc.faults import Fault, bad_answer, refused, timed_out, unreachable
 from herojobs.openrpc.transport import CONNECT_TIMEOUT, Reply, ids_in, read, too_long, why
-from herojobs.settings import Service
+from herojobs.service_settings import Service
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 """Seconds before the connection is tried again: twice as long after each failure."""
