@@ -169,8 +169,22 @@ def test_it_ends_gracefully_and_answers_who_waits(home: Path, redis_url: str) ->
         assert time.monotonic() - began < 10
         out, _ = waiting.communicate(timeout=10)
         assert b'"code":1007' in out
+    assert "Traceback" not in (home / "serve.log").read_text()
     with HeroJobs(home=home, redis_url=redis_url) as hero:
         assert hero.get("slow/default/1").status == "new"  # given back
+
+
+def test_a_second_signal_ends_it_at_once(home: Path, redis_url: str) -> None:
+    with serving(home, redis_url, watchdog=True, HEROJOBS_STOP_TIMEOUT="60") as server:
+        server.call("job.submit", params="!!fake.sleep seconds:60", circle_id="slow")
+        while server.call("job.get", "slow/default/1")["status"] == "new":
+            time.sleep(0.02)
+        server.process.terminate()
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.process.wait(1)  # the job gets its time
+        server.process.terminate()
+        assert server.process.wait(15) == 0
+    assert "Traceback" not in (home / "serve.log").read_text()
 
 
 def test_a_killed_server_takes_its_watchdog_along(home: Path, redis_url: str) -> None:

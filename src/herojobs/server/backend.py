@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from herojobs.client.core import Core
@@ -77,6 +77,10 @@ class Backend:
             self._calls = Caller(self.settings, PythonMethods(Methods()))
             self._stack.push_async_callback(self._calls.close)
         return self._calls
+
+    def at_close(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Have something closed before what is open here."""
+        self._stack.push_async_callback(close)
 
     def session_of(self, key: str, local: bool) -> Session | None:
         """Return the session of a caller, None if there is none.

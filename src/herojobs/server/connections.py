@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from types import EllipsisType
 from urllib.parse import urlsplit
 
@@ -92,10 +93,15 @@ class Gate:
         client = scope.get("client")
         if not client or not client[0]:
             return True  # a Unix socket
-        try:
-            return ipaddress.ip_address(client[0]).is_loopback
-        except ValueError:
-            return False
+        return _is_loopback(client[0])
+
+
+@lru_cache(maxsize=1024)
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def url_of(scope: Scope, headers: Headers) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 
 import msgspec
 from starlette.applications import Starlette
@@ -45,23 +45,20 @@ _STATUSES = {
 
 
 def make_app(backend: Backend, *, behind_proxy: bool = False) -> Starlette:
-    """Return the application.
+    """Return the application; to be called on the event loop that will serve it.
 
     Args:
-        backend: what it works on, open.
+        backend: what it works on, open; it closes what the application opens.
         behind_proxy: whether who calls is told by a proxy's headers: then nobody counts as local.
     """
     dispatcher: Dispatcher[Caller] = Dispatcher(METHODS, check=access.check, translate=translate, noted=noting.note)
     gate = Gate(backend, behind_proxy=behind_proxy)
     metrics = Metrics(backend)
+    metrics.start()
+    backend.at_close(metrics.stop)
     sockets = WebSockets(dispatcher, gate)
     pages = _Pages(backend, gate, metrics)
     login = Login(backend)
-
-    @contextlib.asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with metrics:
-            yield
 
     return Starlette(
         routes=[
@@ -75,7 +72,6 @@ def make_app(backend: Backend, *, behind_proxy: bool = False) -> Starlette:
             Route("/readyz", pages.readyz),
             Route("/metrics", pages.metrics),
         ],
-        lifespan=lifespan,
     )
 
 

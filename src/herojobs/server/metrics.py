@@ -50,7 +50,7 @@ _ENDS = ("done", "error")
 
 
 class Metrics(Collector):
-    """Counts what happens; an asynchronous context manager.
+    """Counts what happens, between `start` and `stop`.
 
     Args:
         backend: what is counted.
@@ -96,12 +96,13 @@ class Metrics(Collector):
         registry.register(self)
         ProcessCollector(registry=registry)
 
-    async def __aenter__(self) -> Metrics:
+    def start(self) -> None:
+        """Begin to count."""
         self._backend.feed.add(self._hear)
         self._task = asyncio.create_task(self._count_always())
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def stop(self) -> None:
+        """Stop counting."""
         self._backend.feed.remove(self._hear)
         assert self._task is not None
         self._task.cancel()

@@ -106,7 +106,7 @@ class Server:
                 access_log=False,
                 server_header=False,
                 backlog=BACKLOG,
-                lifespan="on",
+                lifespan="off",
                 proxy_headers=self._behind_proxy,
                 forwarded_allow_ips="*" if self._behind_proxy else None,
                 limit_concurrency=self._settings.server_connections,
