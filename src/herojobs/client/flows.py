@@ -123,7 +123,7 @@ class Flows(Chains):
         self._store.get(*start)
         while waiting:
             each = waiting.pop()
-            if each in found:
+            if each in found or each.queue.circle != start.queue.circle:  # a foreign program may name any job
                 continue
             try:
                 job = self._store.get(*each)

@@ -41,6 +41,9 @@ from herojobs.store import Found
 
 T = TypeVar("T")
 
+_UNTOLD = {name: getattr(Job(), name) for name in ("alone", "schedule", "key", "retried")}
+"""Fields that HeroJobs itself sets, and what they are in a new job."""
+
 ANSWER_WITHIN = 30.0
 """Seconds that an answer may take, besides what a call itself waits for."""
 LONG_POLL = 50.0
@@ -137,6 +140,9 @@ class RemoteCore:
             raise InvalidJob(
                 "session_key", MASK, "isn't the client's", "the client's; over a server it goes for all jobs"
             )
+        for name, default in _UNTOLD.items():
+            if getattr(job, name) != default:
+                raise InvalidJob(name, getattr(job, name), "can't be given to a new job over a server")
         with contextlib.suppress(UnknownKind):  # the server may have plug-ins that aren't here
             validate(job, max_params=MOST_PARAMS)
 
@@ -365,7 +371,7 @@ class RemoteFlows(Chains):
 
     async def cancel(self, ref: AnyRef) -> list[Job]:
         """Cancel all jobs of a flow that aren't over; see `HeroJobs.cancel_flow`."""
-        return await self._core._call("job.cancel_flow", {"ref": str(as_ref(ref))}, list[Job])
+        return await self._core._call("job.cancel_flow", {"ref": str(as_ref(ref))}, list[Job], repeatable=False)
 
 
 def _batches(new: list[Job], prefix: str) -> Iterator[tuple[list[Job], list[bytes]]]:
