@@ -15,6 +15,8 @@ HOME_ONLY = {
     "audit": "the audit log is read where the home is",
     "schedule": "schedules are managed where the home is",
     "service": "services are registered where the home is",
+    "limit": "limits hold for all circles and are set where the home is",
+    "prune": "old jobs are deleted where the home is",
     "ourdb": "databases are files of the home",
     "webhooks": "webhooks are told where the home is",
 }
