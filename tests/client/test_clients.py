@@ -18,10 +18,13 @@ from herojobs.errors import (
     InvalidJob,
     InvalidName,
     InvalidReference,
+    InvalidSchedule,
     JobConflict,
     JobNotFound,
     ParamsTooLarge,
     RedisUnavailable,
+    ScheduleConflict,
+    ScheduleNotFound,
     SettingsError,
     UnknownKind,
     WaitTimeout,
@@ -258,3 +261,33 @@ def test_jobs_come_after_others(hero: Any) -> None:
     assert hero.get(two).cancelled_while == "waiting"
     with pytest.raises(InvalidJob, match="there is no such job"):
         hero.submit(ECHO, circle_id="c", after=["c/a/99"])
+
+
+def test_schedules(request: pytest.FixtureRequest, given: dict[str, Any], tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        url = stack.enter_context(serving_here(load({}, **given)))
+        local = stack.enter_context(HeroJobs(**given))
+        remote = stack.enter_context(HeroJobs(url, home=tmp_path / "elsewhere"))
+        job = Job(params=ECHO, circle_id="c", topic="t", tags=["x"])
+        added = remote.schedules.add("s", "30 2 * * *", job, tz="Europe/Paris", missed="all")
+        assert added == local.schedules.get("s") == remote.schedules.get("s", "c")
+        assert remote.schedules.list() == [added]
+        assert remote.schedules.pause("s").paused
+        assert not remote.schedules.resume("s").paused
+        assert str(remote.schedules.run("s").ref) == "c/t/1"
+        with pytest.raises(ScheduleConflict, match="already"):
+            remote.schedules.add("s", "@daily", job)
+        with pytest.raises(InvalidSchedule, match="wrong number of fields"):
+            remote.schedules.add("u", "* *", job)
+        local.schedules.add("s1", "@daily", job)
+        with pytest.raises(ScheduleNotFound, match="did you mean 's1'"):
+            remote.schedules.get("s11", "c")
+        assert remote.schedules.remove("s").name == "s"
+
+        async def use() -> None:
+            async with AsyncHeroJobs(url) as other:
+                assert [each.name for each in await other.schedules.list("c")] == ["s1"]
+                assert (await other.schedules.remove("s1", "c")).when == "@daily"
+
+        asyncio.run(use())
+        assert local.schedules.list() == []

@@ -18,6 +18,8 @@ from herojobs.errors import (
     RedisUnavailable,
     RemoteError,
     RpcError,
+    ScheduleConflict,
+    ScheduleNotFound,
     SubmissionUnconfirmed,
     Unauthorized,
     WaitTimeout,
@@ -32,6 +34,10 @@ def error_of(error: RpcError, address: str) -> HeroJobsError:
     data = error.data if isinstance(error.data, dict) else {}
     text = error.message.removeprefix("Invalid params: ")
     match error.code:
+        case Code.JOB_NOT_FOUND if data.get("type") == "ScheduleNotFound":
+            return made(ScheduleNotFound, text)
+        case Code.JOB_CONFLICT if data.get("type") == "ScheduleConflict":
+            return ScheduleConflict(text)
         case Code.JOB_NOT_FOUND:
             return made(JobNotFound, text, ref=str(data.get("ref", "")))
         case Code.DUPLICATE:

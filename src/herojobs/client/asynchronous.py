@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from herojobs.client.core import Core, QueueInfo
 from herojobs.client.given import AnyRef, new_job
 from herojobs.client.open import Opened, Remote, is_remote, settings_for
 from herojobs.client.prune import Pruned
-from herojobs.errors import LocalOnly
 from herojobs.job import After, Job
 from herojobs.limits import Limit
 from herojobs.live.admin import Progress
@@ -22,6 +21,7 @@ from herojobs.settings import Settings
 from herojobs.store import Found
 
 if TYPE_CHECKING:
+    from herojobs.client.remote import RemoteCore
     from herojobs.client.schedules import AsyncSchedules
 
 list_ = list
@@ -258,12 +258,26 @@ class AsyncHeroJobs:
     @property
     def schedules(self) -> AsyncSchedules:
         """Jobs that are made again and again: add, list, pause, resume, run, remove."""
-        if self.is_remote:
-            raise LocalOnly("schedules: these can't be managed over a server, only in the home itself")
         if self._schedules is None:
-            from herojobs.client.schedules import AsyncSchedules  # here: few programs have any
+            from herojobs.client.schedules import (
+                AsyncSchedules,
+                LocalSchedules,
+                RemoteSchedules,
+            )  # few programs have any
 
-            self._schedules = AsyncSchedules(self.settings, self._session_key, self.submit_many)
+            async def submit(jobs: list[Job]) -> list[Job]:
+                return await (await self._core()).submit_many(jobs, self._session_key)
+
+            async def call(method: str, params: dict[str, Any], result: Any) -> Any:
+                return await cast("RemoteCore", (await self._core())).call(method, params, result)
+
+            if self.is_remote:
+                from herojobs.client.remote import plain
+
+                self._schedules = AsyncSchedules(RemoteSchedules(call, plain), "")
+            else:
+                local = LocalSchedules(self.settings, asyncio.to_thread, submit)
+                self._schedules = AsyncSchedules(local, self._session_key)
         return self._schedules
 
     async def close(self) -> None:

@@ -6,13 +6,12 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from herojobs.client.core import Core, QueueInfo
 from herojobs.client.given import AnyRef, new_job
 from herojobs.client.open import Opened, Remote, at_once, is_remote, settings_for
 from herojobs.client.prune import Pruned
-from herojobs.errors import LocalOnly
 from herojobs.job import After, Job
 from herojobs.limits import Limit
 from herojobs.live.admin import Progress
@@ -23,6 +22,7 @@ from herojobs.settings import Settings
 from herojobs.store import Found
 
 if TYPE_CHECKING:
+    from herojobs.client.remote import RemoteCore
     from herojobs.client.schedules import Schedules
 
 list_ = list
@@ -473,12 +473,22 @@ class HeroJobs:
     @property
     def schedules(self) -> Schedules:
         """Jobs that are made again and again: add, list, pause, resume, run, remove."""
-        if self.is_remote:
-            raise LocalOnly("schedules: these can't be managed over a server, only in the home itself")
         if self._schedules is None:
-            from herojobs.client.schedules import Schedules  # here: few programs have any
+            from herojobs.client.schedules import LocalSchedules, RemoteSchedules, Schedules  # few programs have any
 
-            self._schedules = Schedules(self.settings, self._session_key, self.submit_many)
+            async def submit(jobs: list[Job]) -> list[Job]:
+                return await self._core.submit_many(jobs, self._session_key)
+
+            async def call(method: str, params: dict[str, Any], result: Any) -> Any:
+                return await cast("RemoteCore", self._core).call(method, params, result)
+
+            if self.is_remote:
+                from herojobs.client.remote import plain
+
+                self._schedules = Schedules(RemoteSchedules(call, plain), "")
+            else:
+                local = LocalSchedules(self.settings, at_once, submit)
+                self._schedules = Schedules(local, self._session_key)
         return self._schedules
 
     def close(self) -> None:

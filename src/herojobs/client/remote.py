@@ -126,7 +126,7 @@ class RemoteCore:
         for group, data in _batches(new, secrets.token_hex(8) if safe else ""):
             try:
                 raw = msgspec.Raw(b'{"jobs":[%b],"if_exists":"%b"}' % (b",".join(data), if_exists.encode()))
-                answered = await self._call("job.submit_many", raw, list[Job], repeatable=safe)
+                answered = await self.call("job.submit_many", raw, list[Job], repeatable=safe)
             except Exception as e:
                 if done:
                     e.add_note(f"{len(done)} jobs were submitted before, up to {done[-1].ref}")
@@ -159,7 +159,7 @@ class RemoteCore:
 
     async def get(self, ref: AnyRef) -> Job:
         """Return a job as it is now; see `HeroJobs.get`."""
-        return await self._call("job.get", {"ref": str(as_ref(ref))}, Job)
+        return await self.call("job.get", {"ref": str(as_ref(ref))}, Job)
 
     async def wait(self, ref: AnyRef, timeout: float | None) -> Job:
         """Return a job once it is over, by long polls; see `HeroJobs.wait`."""
@@ -170,7 +170,7 @@ class RemoteCore:
             left = LONG_POLL if deadline is None else max(0.0, deadline - time.monotonic())
             seconds = min(left, LONG_POLL)
             try:
-                return await self._call("job.wait", {"ref": name, "timeout": seconds}, Job, takes=seconds)
+                return await self.call("job.wait", {"ref": name, "timeout": seconds}, Job, takes=seconds)
             except WaitTimeout:
                 away_since = 0.0
             except (ServerUnreachable, RedisUnavailable):
@@ -203,23 +203,23 @@ class RemoteCore:
             "circle_id": circle_id, "topic": topic, "status": status, "params_type": kind, "reason": reason, "tag": tag,
             "text": text, "since": _ms(since), "until": _ms(until), "limit": limit, "cursor": before,
         }  # fmt: skip
-        page = await self._call("job.list", _given(asked), _Page)
+        page = await self.call("job.list", _given(asked), _Page)
         return Found(page.jobs, page.cursor)
 
     async def history(self, ref: AnyRef) -> list[Job]:
         """Return all versions of a job, the oldest first."""
-        return await self._call("job.history", {"ref": str(as_ref(ref))}, list[Job])
+        return await self.call("job.history", {"ref": str(as_ref(ref))}, list[Job])
 
     async def progress(self, ref: AnyRef) -> Progress | None:
         """Return how far a running job says it is."""
-        return await self._call("job.progress", {"ref": str(as_ref(ref))}, Progress | None)  # type: ignore[arg-type]
+        return await self.call("job.progress", {"ref": str(as_ref(ref))}, Progress | None)  # type: ignore[arg-type]
 
     async def log(self, ref: AnyRef) -> str:
         """Return what is kept of a job's output; see `HeroJobs.log`."""
         name, after = str(as_ref(ref)), 0
         texts: list[str] = []
         while True:
-            part = await self._call("job.log", {"ref": name, "after": after}, _LogPart)
+            part = await self.call("job.log", {"ref": name, "after": after}, _LogPart)
             if part.next == after:
                 return "".join(texts)
             texts.append(part.text)
@@ -238,26 +238,26 @@ class RemoteCore:
 
     async def queues(self, circle_id: str | None) -> list[QueueInfo]:
         """Return the queues that there are; see `HeroJobs.queues`."""
-        found = await self._call("queue.list", _given({"circle_id": circle_id}), list[_Queue])
+        found = await self.call("queue.list", _given({"circle_id": circle_id}), list[_Queue])
         return [QueueInfo(q.circle_id, q.topic, q.waiting, q.scheduled, q.active, q.paused) for q in found]
 
     async def paused(self) -> list[str]:
         """Return what is paused; see `HeroJobs.paused`."""
-        return sorted(await self._call("queue.paused", {}, list[str]))
+        return sorted(await self.call("queue.paused", {}, list[str]))
 
     async def peek(self, circle_id: str, topic: str) -> Job | None:
         """Return the job that is next in a queue; see `HeroJobs.peek`."""
-        return await self._call("queue.peek", _named(circle_id, topic), Job | None)  # type: ignore[arg-type]
+        return await self.call("queue.peek", _named(circle_id, topic), Job | None)  # type: ignore[arg-type]
 
     # acting
 
     async def cancel(self, ref: AnyRef) -> Job:
         """Cancel a job; see `HeroJobs.cancel`."""
-        return await self._call("job.cancel", {"ref": str(as_ref(ref))}, Job, repeatable=False)
+        return await self.call("job.cancel", {"ref": str(as_ref(ref))}, Job, repeatable=False)
 
     async def retry(self, ref: AnyRef) -> Job:
         """Queue a job again that is over; see `HeroJobs.retry`."""
-        return await self._call("job.retry", {"ref": str(as_ref(ref))}, Job, repeatable=False)
+        return await self.call("job.retry", {"ref": str(as_ref(ref))}, Job, repeatable=False)
 
     async def retry_many(
         self,
@@ -274,7 +274,7 @@ class RemoteCore:
             "circle_id": circle_id, "topic": topic, "reason": reason, "params_type": kind, "tag": tag,
             "since": _ms(since), "until": _ms(until),
         }  # fmt: skip
-        names = await self._call("job.retry_many", _given(asked), list[str], repeatable=False)
+        names = await self.call("job.retry_many", _given(asked), list[str], repeatable=False)
         return [Ref.parse(name) for name in names]
 
     async def duplicate(self, ref: AnyRef, changes: Mapping[str, Any], session_key: str) -> Job:
@@ -288,11 +288,11 @@ class RemoteCore:
 
     async def delete(self, ref: AnyRef) -> None:
         """Remove a job; see `HeroJobs.delete`."""
-        await self._call("job.delete", {"ref": str(as_ref(ref))}, bool, repeatable=False)
+        await self.call("job.delete", {"ref": str(as_ref(ref))}, bool, repeatable=False)
 
     async def empty(self, circle_id: str, topic: str) -> int:
         """Remove all waiting jobs of a queue; see `HeroJobs.empty`."""
-        return await self._call("queue.empty", _named(circle_id, topic), int, repeatable=False)
+        return await self.call("queue.empty", _named(circle_id, topic), int, repeatable=False)
 
     async def pause(self, circle_id: str, topic: str | None) -> None:
         """Have no more jobs of a circle or topic start; see `HeroJobs.pause`. May be repeated: it changes no more."""
@@ -304,13 +304,13 @@ class RemoteCore:
 
     async def _pause(self, what: str, circle_id: str, topic: str | None) -> None:
         if topic is None:
-            await self._call(f"circle.{what}", {"circle_id": Queue.of(circle_id, "x").circle}, bool)
+            await self.call(f"circle.{what}", {"circle_id": Queue.of(circle_id, "x").circle}, bool)
         else:
-            await self._call(f"queue.{what}", _named(circle_id, topic), msgspec.Raw)
+            await self.call(f"queue.{what}", _named(circle_id, topic), msgspec.Raw)
 
     # calling
 
-    async def _call(
+    async def call(
         self, method: str, params: Any, result: type[T], *, repeatable: bool = True, takes: float = 0.0
     ) -> T:
         """Call a method of the server.
@@ -367,11 +367,11 @@ class RemoteFlows(Chains):
 
     async def find(self, ref: AnyRef) -> list[Job]:
         """Return all jobs that hang together with one; see `HeroJobs.flow`."""
-        return await self._core._call("job.flow", {"ref": str(as_ref(ref))}, list[Job])
+        return await self._core.call("job.flow", {"ref": str(as_ref(ref))}, list[Job])
 
     async def cancel(self, ref: AnyRef) -> list[Job]:
         """Cancel all jobs of a flow that aren't over; see `HeroJobs.cancel_flow`."""
-        return await self._core._call("job.cancel_flow", {"ref": str(as_ref(ref))}, list[Job], repeatable=False)
+        return await self._core.call("job.cancel_flow", {"ref": str(as_ref(ref))}, list[Job], repeatable=False)
 
 
 def _batches(new: list[Job], prefix: str) -> Iterator[tuple[list[Job], list[bytes]]]:
@@ -380,8 +380,7 @@ def _batches(new: list[Job], prefix: str) -> Iterator[tuple[list[Job], list[byte
     data: list[bytes] = []
     size = 0
     for place, job in enumerate(new):
-        fields = {name: value for name in _PLAIN if (value := getattr(job, name)) is not None}
-        fields["run_at"] = job.time_scheduled
+        fields = plain(job)
         if prefix and not job.idempotency_key:
             fields["idempotency_key"] = f"{prefix}-{place}"
         encoded = msgspec.json.encode(fields)
@@ -393,6 +392,12 @@ def _batches(new: list[Job], prefix: str) -> Iterator[tuple[list[Job], list[byte
         size += len(encoded)
     if group:
         yield group, data
+
+
+def plain(job: Job) -> dict[str, Any]:
+    """Return a new job as `job.submit` takes it."""
+    fields = {name: value for name in _PLAIN if (value := getattr(job, name)) is not None}
+    return fields | {"run_at": job.time_scheduled}
 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from herojobs.jsonrpc import RpcError
 from herojobs.jsonrpc.codes import Code
 from herojobs.live.connect import connect_async
 from herojobs.openrpc import Services
+from herojobs.schedules import ScheduleBook
 from herojobs.server.caller import LOCAL
 from herojobs.server.errors import RETRY_AFTER
 from herojobs.server.feed import Feed
@@ -53,6 +54,8 @@ class Backend:
             self._stack.callback(self.index.close)
             self.sessions = Sessions(self.settings)
             self._stack.callback(self.sessions.close)
+            self.book = ScheduleBook(self.settings)
+            self._stack.callback(self.book.close)
             self.audit = Audit(self.settings)
             self._stack.callback(self.audit.close)
             self.core = Core(self.settings, self.redis, self.store, self.index, self.sessions)

@@ -14,6 +14,8 @@ from herojobs.errors import (
     ParamsTooLarge,
     RedisUnavailable,
     RpcError,
+    ScheduleConflict,
+    ScheduleNotFound,
     SessionError,
     SubmissionUnconfirmed,
     Unauthorized,
@@ -32,6 +34,10 @@ def translate(error: Exception) -> RpcError | None:
     match error:
         case JobNotFound():
             return RpcError(Code.JOB_NOT_FOUND, str(error), {"ref": error.ref})
+        case ScheduleNotFound():
+            return RpcError(Code.JOB_NOT_FOUND, str(error), {"type": "ScheduleNotFound"})
+        case ScheduleConflict():
+            return RpcError(Code.JOB_CONFLICT, str(error), {"type": "ScheduleConflict"})
         case JobExists():
             return RpcError(Code.DUPLICATE, str(error), {"ref": error.ref})
         case JobConflict():

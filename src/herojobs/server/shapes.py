@@ -8,6 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from herojobs.job import DEFAULT_MAX_ATTEMPTS, After, Job
+from herojobs.schedules import Missed
+from herojobs.schedules import Schedule as KnownSchedule
 from herojobs.sessions import Session as Known
 
 RefText = Annotated[str, Meta(description="a job's name: circle/topic/id", examples=["demo/default/1"])]
@@ -70,6 +72,26 @@ class Queue(msgspec.Struct):
     active: int
     paused: bool
     oldest: int
+
+
+class Schedule(msgspec.Struct):
+    """A schedule; times are unix ms, 0 = none. `upcoming` are next ticks; `error` kept the one due from a job."""
+
+    circle_id: str
+    name: str
+    when: str
+    tz: str
+    missed: Missed
+    job: Job
+    paused: bool
+    next_ms: int
+    last_ms: int
+    last_ref: str
+    made: int
+    skipped: int
+    error: str
+    created_ms: int
+    upcoming: list[int]
 
 
 class Session(msgspec.Struct):
@@ -144,6 +166,14 @@ class Health(msgspec.Struct):
 def shown_job(job: Job) -> Job:
     """Return a job as callers see it: its session key masked."""
     return msgspec.structs.replace(job, session_key=MASK) if job.session_key else job
+
+
+def shown_schedule(schedule: KnownSchedule, upcoming: int = 1) -> Schedule:
+    """Return a schedule as callers see it: the session key of its job masked."""
+    fields = schedule._asdict()
+    del fields["id"], fields["taken_ms"]
+    job = shown_job(fields.pop("job"))
+    return Schedule(circle_id=fields.pop("circle"), job=job, upcoming=schedule.upcoming(upcoming), **fields)
 
 
 def shown_session(session: Known) -> Session:

@@ -1,6 +1,18 @@
 """All methods: importing this package registers them."""
 
-from herojobs.server.methods import again, events, flows, jobs, older, queues, services, sessions, system, workers
+from herojobs.server.methods import (
+    again,
+    events,
+    flows,
+    jobs,
+    older,
+    queues,
+    schedules,
+    services,
+    sessions,
+    system,
+    workers,
+)
 from herojobs.server.methods.registry import METHODS
 
 __all__ = [
@@ -11,6 +23,7 @@ __all__ = [
     "jobs",
     "older",
     "queues",
+    "schedules",
     "services",
     "sessions",
     "system",
