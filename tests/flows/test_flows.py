@@ -283,3 +283,22 @@ def test_a_flow_that_was_submitted_at_once_is_cancelled_from_its_end(hero: Inlin
     hero.run_pending()
     assert [job.cancelled_while for job in hero.cancel_flow(first)] == ["scheduled", "waiting"]
     assert hero.run_pending() == 0
+
+
+def test_a_script_submits_jobs_that_come_after_others(hero: InlineHero) -> None:
+    one = hero.submit(ECHO, circle_id="c", topic="a")
+    two = hero.submit(ECHO, circle_id="c", topic="a")
+    script = hero.run(f"!!job.create params:'!!job.parents' after:'{one.ref},{two.ref}' on_failure:run", circle_id="c")
+    child = hero.get(script.result)
+    assert child.after == [After(str(one.ref), "run"), After(str(two.ref), "run")]
+    assert child.parent == str(script.ref)
+    assert hero.wait(child).result.count('"done"') == 2
+
+
+@pytest.mark.herojobs(cluster=True)
+def test_in_a_cluster_too(hero: InlineHero) -> None:
+    """Names of keys carry braces there."""
+    _, last = hero.fan_in([job(topic=f"t{n % 3}") for n in range(9)], job())
+    hero.run_pending()
+    assert hero.get(last).status == "done"
+    assert keys(hero) == []

@@ -269,10 +269,12 @@ class AsyncHeroJobs:
                 return await (await self._core()).submit_many(jobs, self._session_key)
 
             async def call(method: str, params: dict[str, Any], result: Any) -> Any:
-                return await cast("RemoteCore", (await self._core())).call(method, params, result)
+                return await cast("RemoteCore", (await self._core())).call(
+                    method, params, result, repeatable=is_read(method)
+                )
 
             if self.is_remote:
-                from herojobs.client.remote import plain
+                from herojobs.client.remote import is_read, plain
 
                 self._schedules = AsyncSchedules(RemoteSchedules(call, plain), "")
             else:

@@ -394,6 +394,11 @@ def _batches(new: list[Job], prefix: str) -> Iterator[tuple[list[Job], list[byte
         yield group, data
 
 
+def is_read(method: str) -> bool:
+    """Return whether a method of schedules only looks, so that it may be called again though it may have arrived."""
+    return method.endswith((".get", ".list"))
+
+
 def plain(job: Job) -> dict[str, Any]:
     """Return a new job as `job.submit` takes it."""
     fields = {name: value for name in _PLAIN if (value := getattr(job, name)) is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from datetime import datetime
 from typing import Any
 
@@ -34,12 +35,21 @@ class JobActor:
         topic: str = "",
         timeout: int = 60,
         at: datetime | None = None,
+        after: builtins.list[str] | None = None,
+        on_failure: str = "cancel",
     ) -> str:
-        """Submit a job and return its reference; `at` delays it."""
+        """Submit a job and return its reference; `at` delays it, `after` names jobs that it comes after."""
         queue = self._queue(circle, topic)
         with _errors():
             job = self._context.submit(
-                params, params_type=params_type, circle_id=queue.circle, topic=queue.topic, timeout=timeout, at=at
+                params,
+                params_type=params_type,
+                circle_id=queue.circle,
+                topic=queue.topic,
+                timeout=timeout,
+                at=at,
+                after=after or (),
+                on_failure=on_failure,
             )
         return str(job.ref)
 
