@@ -149,6 +149,24 @@ async def test_a_cancelled_call_closes_its_connection_at_once(
         await asyncio.sleep(0.01)
 
 
+async def test_a_million_wrong_values_hold_up_nobody(calls: Calls, service: Make) -> None:
+    began = time.monotonic()
+    answered = await calls.one(service(), "pets.add", {"pet": {"name": "x"}, "tags": [1] * 1_000_000})
+    assert answered.error is not None
+    assert answered.error.message == 'Invalid params: tags[0]: expected one of "cat", "dog", got 1'
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(("way", "other"), [("http", "ws"), ("ws", "http")])
+async def test_a_service_of_another_protocol(way: str, other: str, calls: Calls, service: Make) -> None:
+    wrong = msgspec.structs.replace(
+        service(retries=0, document="none"), url=service(other).url.replace(f"{other}:", f"{way}:")
+    )
+    answered = await calls.one(wrong, "x")
+    assert answered.error is not None
+    assert answered.error.code in (2001, 2003)
+
+
 # trying again
 
 

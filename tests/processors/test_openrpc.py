@@ -117,6 +117,7 @@ def test_a_batch_with_a_failure_is_an_error_unless_errors_are_kept(run: Run) -> 
     assert job.error.startswith("1 of 2 calls failed; call 1, math.divide: -32603")
     assert job.error_detail["failed"] == [1]
     assert [answer.get("result") for answer in json.loads(job.result)] == [None, 3]
+    assert run([*batch, *batch]).error_detail["failed"] == [1, 3]
     kept = run({"request": batch, "on_error": "keep"})
     assert (kept.status, json.loads(kept.result)[1]["result"]) == ("done", 3)
     assert json.loads(kept.result)[0]["error"]["code"] == -32603

@@ -42,12 +42,14 @@ class Answered(NamedTuple):
         result: JSON of its result; empty if it failed, or no answer was wanted.
         error: why it failed, None if it didn't.
         attempts: how often it was sent.
+        number: which of the plan's calls it is, from 1.
     """
 
     call: Call
     result: bytes
     error: RpcError | None
     attempts: int
+    number: int = 0
 
 
 class Local(Protocol):
@@ -193,15 +195,13 @@ class Caller:
                 except RpcError as e:
                     answered[place] = Answered(call, b"", _mask(peer, [call]).error(e), 0)
             ready.append((peer, good))
-        if answered and not plan.keep:
-            return [answered[place] for place in sorted(answered)]
-        for peer, good in ready:
+        for peer, good in ready if plan.keep or not answered else ():
             if peer is None:
                 for each in good:
                     answered[each.place] = await self._here(each.call, plan, context)
             elif good:
                 answered |= await self._there(peer, good, plan, context, key or context.ref)
-        return [answered[place] for place in sorted(answered)]
+        return [answered[place]._replace(number=place - first + 1) for place in sorted(answered)]
 
     # before
 
@@ -251,7 +251,7 @@ class Caller:
         method = await peer.method(call.method, context)
         if method is not None:
             try:
-                method.check(None if call.params is None else _decoded(call.params))
+                method.check(None if call.params is None else _decoded(call.params), len(call.params or b""))
             except BrokenDocument as e:
                 context.log(f"{peer.name}: {e}; {call.method} goes out unchecked")
         return method
@@ -338,7 +338,7 @@ class Caller:
         if ready.documented is None:
             return None
         try:
-            problem = ready.documented.check_result(_decoded(result))
+            problem = ready.documented.check_result(_decoded(result), len(result))
         except (BrokenDocument, RpcError) as e:
             problem = str(e)
         if not problem:

@@ -20,6 +20,8 @@ from herojobs.jsonrpc.messages import shown
 
 MOST_FAULTS = 50
 """Most faults that one error lists."""
+SMALL = 16_384
+"""Bytes of JSON up to which all faults are told; of more the first one is."""
 NEAREST = 3
 """Most names that an error offers."""
 
@@ -134,8 +136,12 @@ class DocumentedMethod:
         components = self._document.raw.get("components")
         return self.schema() | ({"components": components} if isinstance(components, dict) else {})
 
-    def check(self, params: Value) -> None:
-        """Check the params of a call: None, a list or a dict.
+    def check(self, params: Value, size: int = 0) -> None:
+        """Check the params of a call.
+
+        Args:
+            params: None, a list or a dict.
+            size: how many bytes of JSON they were; of large ones the first fault alone is told.
 
         Raises:
             RpcError: -32602 that tells all that is wrong.
@@ -158,15 +164,18 @@ class DocumentedMethod:
             params = dict(zip(names, params, strict=False))
         if not faults or isinstance(params, dict):
             try:
-                if not validator.is_valid(params or {}):
-                    faults += _faults(validator.iter_errors(params or {}), names)
+                faults += _faults(_errors(validator, params or {}, size), names)
             except ValueError as e:  # a number or nesting that the validator can't hold
                 faults.append({"param": "", "path": "$", "got": shown(params), "expected": f"other values: {e}"})
         if faults:
             raise invalid_params(faults[:MOST_FAULTS])
 
-    def check_result(self, result: Value) -> str:
+    def check_result(self, result: Value, size: int = 0) -> str:
         """Return what is wrong with a result, empty if nothing is or the document doesn't say.
+
+        Args:
+            result: the result.
+            size: how many bytes of JSON it was.
 
         Raises:
             BrokenDocument: the document can't tell.
@@ -184,7 +193,7 @@ class DocumentedMethod:
         try:
             return "; ".join(
                 f"${_path(error.instance_path)}: expected {_expected(error)}, got {shown(error.instance)}"
-                for error in _first(self._result.iter_errors(result), NEAREST)
+                for error in _errors(self._result, result, size)[:NEAREST]
             )
         except ValueError as e:
             return f"it can't be checked: {e}"
@@ -207,13 +216,25 @@ def _validator(schema: dict[str, Value], name: str) -> jsonschema_rs.Draft7Valid
         raise BrokenDocument(f"a schema of {name} can't be used: {str(e).splitlines()[0]}") from None
 
 
-def _first(errors: Any, most: int) -> list[jsonschema_rs.ValidationError]:
-    return [error for _, error in zip(range(most), errors, strict=False)]
+def _errors(validator: jsonschema_rs.Draft7Validator, value: Value, size: int) -> list[jsonschema_rs.ValidationError]:
+    """Return what is wrong with a value.
+
+    The library finds all errors before it gives the first one, which takes seconds if each of a million items is wrong.
+    """
+    if validator.is_valid(value):
+        return []
+    if size <= SMALL:
+        return list(validator.iter_errors(value))
+    try:
+        validator.validate(value)
+    except jsonschema_rs.ValidationError as e:
+        return [e]
+    return []
 
 
-def _faults(errors: Any, names: Sequence[str]) -> list[dict[str, Value]]:
+def _faults(errors: Sequence[jsonschema_rs.ValidationError], names: Sequence[str]) -> list[dict[str, Value]]:
     faults = []
-    for error in _first(errors, MOST_FAULTS):
+    for error in errors[:MOST_FAULTS]:
         path: list[str | int] = list(error.instance_path)
         got: Value = shown(error.instance)
         expected = _expected(error)

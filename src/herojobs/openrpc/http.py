@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from herojobs.jsonrpc.codes import Code
+from herojobs.jsonrpc.messages import shown_bytes
 from herojobs.openrpc.faults import Fault, bad_answer, refused, timed_out, unreachable
 from herojobs.openrpc.transport import CONNECT_TIMEOUT, Reply, read, too_long, why
 from herojobs.service_settings import Service
@@ -148,7 +149,7 @@ class HttpTransport:
             fault = Fault(
                 Code.BAD_ANSWER,
                 f"Bad answer: {_status(response)}{_hint(status)}",
-                {"status": status},
+                {"status": status} | ({"got": shown_bytes(data)} if data else {}),
                 again=status in _BUSY,
                 retry_after=_retry_after(response.headers.get("retry-after", "")),
                 status=str(status),

@@ -19,6 +19,9 @@ from herojobs.jsonrpc.codes import Code
 from herojobs.jsonrpc.messages import shown_bytes
 from herojobs.openrpc.position import place_of, place_of_fault
 
+LONGEST_NAME = 1000
+"""Most characters of a method's name, the service's before it included."""
+
 _REQUEST = ("jsonrpc", "id", "method", "params")
 _ENVELOPE = ("request", "service", "url", "timeout", "retries", "retry_on", "on_error", "notify", "strict")
 _object = msgspec.json.Decoder(dict[str, Raw])
@@ -168,8 +171,9 @@ class _Reader:
         if "method" not in members:
             self._invalid(path, '"method" is missing')
         method = self._value(members, "method", str, "the name of a method", path)
-        if not method:
-            self._expected((*path, "method"), "the name of a method", members["method"])
+        if not method or len(method) > LONGEST_NAME:
+            right = f"the name of a method, at most {LONGEST_NAME:,} characters"
+            self._expected((*path, "method"), right, members["method"])
         params = members.get("params")
         if params is not None and params[:1] not in (b"[", b"{"):
             self._expected((*path, "params"), "an array or an object", params)

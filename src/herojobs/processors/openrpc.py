@@ -125,11 +125,11 @@ def _failure(plan: Plan, answered: list[Answered], failed: list[int], ref: str) 
     }
     if not plan.is_batch:
         return JobFailed(str(first.error), detail=detail)
-    places = [plan.calls.index(each.call) + 1 for each in answered if each.error is not None]
-    detail["failed"] = places
+    numbers = [answered[place].number for place in failed]
+    detail["failed"] = numbers
     sent = any(each.attempts for each in answered)
     told = f"{len(failed)} of {len(plan.calls)} calls " + ("failed" if sent else "are wrong, none was sent")
-    error = f"{told}; call {places[0]}, {first.call.method}: {first.error}"
+    error = f"{told}; call {numbers[0]}, {first.call.method}: {first.error}"
     return JobFailed(error, _result(plan, answered, ref) if sent else "", detail)
 
 
