@@ -39,7 +39,8 @@ def server() -> Iterator[tuple[str, psutil.Process]]:
         try:
             assert process.stdout is not None
             address = process.stdout.readline().split()[-1]
-            assert process.stdout.readline() == "ready\n"
+            while process.stdout.readline() != "ready\n":
+                assert process.poll() is None, "the server didn't start"
             yield address.removeprefix("http://"), psutil.Process(process.pid)
         finally:
             process.terminate()

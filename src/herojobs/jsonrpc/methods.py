@@ -144,7 +144,7 @@ class Method:
             raise self._faults(params) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as e:
             raise RpcError(Code.INVALID_PARAMS, f"Invalid params: {e}", {"hint": str(e)}) from None
-        return {name: getattr(made, f"p_{name}") for name in self._names}
+        return dict(zip(self._names, msgspec.structs.astuple(made), strict=True))
 
     def _renamed(self, params: bytes | None) -> bytes | None:
         """Return parameters with other names replaced by their own, None if there are none to replace."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from functools import lru_cache
 from types import EllipsisType
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from herojobs.errors import HeroJobsError, RpcError
@@ -35,7 +35,7 @@ class Gate:
         self._behind_proxy = behind_proxy
         self._limiter = Limiter(self.settings.server_rate, self.settings.server_burst)
 
-    def refuses(self, scope: Scope, headers: Headers) -> RpcError | None:
+    def refuses(self, scope: Scope, headers: Mapping[str, str]) -> RpcError | None:
         """Return why a request is refused whoever sends it, None if it isn't."""
         host = headers.get("host", "")
         origin = headers.get("origin")
@@ -50,7 +50,11 @@ class Gate:
         return None
 
     def caller(
-        self, scope: Scope, headers: Headers, stream: Stream | None = None, key: str | EllipsisType | None = ...
+        self,
+        scope: Scope,
+        headers: Mapping[str, str],
+        stream: Stream | None = None,
+        key: str | EllipsisType | None = ...,
     ) -> Caller:
         """Return who calls: by its session key, or as somebody of this machine.
 
@@ -104,7 +108,7 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
-def url_of(scope: Scope, headers: Headers) -> str:
+def url_of(scope: Scope, headers: Mapping[str, str]) -> str:
     """Return the address by which a request came here."""
     secure = scope.get("scheme") in ("https", "wss")
     return f"{'https' if secure else 'http'}://{headers.get('host', 'localhost')[:255]}"

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from herojobs.errors import HeroJobsError, RpcError
 from herojobs.jsonrpc import Dispatcher, encode_error
@@ -44,7 +43,7 @@ _STATUSES = {
 """HTTP statuses of errors, for what is read by GET; 400 for all others."""
 
 
-def make_app(backend: Backend, *, behind_proxy: bool = False) -> Starlette:
+def make_app(backend: Backend, *, behind_proxy: bool = False) -> ASGIApp:
     """Return the application; to be called on the event loop that will serve it.
 
     Args:
@@ -60,9 +59,9 @@ def make_app(backend: Backend, *, behind_proxy: bool = False) -> Starlette:
     pages = _Pages(backend, gate, metrics)
     login = Login(backend)
 
-    return Starlette(
+    rpc = _Rpc(dispatcher, gate)
+    pages_app = Starlette(
         routes=[
-            Route("/rpc", _Rpc(dispatcher, gate)),
             WebSocketRoute("/rpc", sockets),
             Route("/login", login.login),
             Route("/logout", login.logout, methods=["POST"]),
@@ -73,6 +72,14 @@ def make_app(backend: Backend, *, behind_proxy: bool = False) -> Starlette:
             Route("/metrics", pages.metrics),
         ],
     )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/rpc":
+            await rpc(scope, receive, send)  # calls go past the framework, which would take as long as they do
+        else:
+            await pages_app(scope, receive, send)
+
+    return app
 
 
 class _Rpc:
@@ -87,7 +94,8 @@ class _Rpc:
         if scope["method"] != "POST":
             await _send(send, 405, b"call POST /rpc with JSON-RPC 2.0\n", b"text/plain", ((b"allow", b"POST"),))
             return
-        headers = Headers(scope=scope)
+        # of several headers of one name the first counts, as with the framework's
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
         refused = self._gate.refuses(scope, headers)
         if refused is None and _is_browser(headers) and not _says_json(headers):
             refused = RpcError(Code.INVALID_REQUEST, "Invalid Request: Content-Type must be application/json")
@@ -116,7 +124,7 @@ class _Rpc:
         else:
             await _send(send, 200, answer)
 
-    async def _body(self, headers: Headers, receive: Receive) -> bytes | None:
+    async def _body(self, headers: Mapping[str, str], receive: Receive) -> bytes | None:
         """Return the body, None if it is too large; counted while it is read, whatever its length is said to be."""
         if (length := headers.get("content-length", "0")).isdigit() and int(length) > self._most:
             return None
@@ -211,12 +219,12 @@ async def _is_gone(receive: Receive) -> bool:
     return bool(message.result()["type"] == "http.disconnect")
 
 
-def _is_browser(headers: Headers) -> bool:
+def _is_browser(headers: Mapping[str, str]) -> bool:
     """Return whether a browser asks: each of them says where a call comes from; `curl -d` may have any type."""
     return any(name in headers for name in ("origin", "sec-fetch-site", "referer", "cookie"))
 
 
-def _says_json(headers: Headers) -> bool:
+def _says_json(headers: Mapping[str, str]) -> bool:
     return headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
 
 

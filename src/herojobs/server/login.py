@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
-from starlette.datastructures import Headers
 from starlette.requests import Request, cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
@@ -16,7 +16,7 @@ _STALE = "this link was used already, or it is too old; `herojobs session link` 
 _DONE = "you are logged in; this page can be closed\n"
 
 
-def key_of(headers: Headers) -> str:
+def key_of(headers: Mapping[str, str]) -> str:
     """Return the session key that a request shows: in its header Authorization, else as a cookie; empty if none."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
