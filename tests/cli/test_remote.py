@@ -56,9 +56,13 @@ def test_the_life_of_jobs_over_a_server(away: Run, tmp_path: Path) -> None:
     later = away("submit", "--text", "!!x.y", "-c", "c", "--at", "1h").stdout.strip()
     assert "cancelled before it started" in away("cancel", later).stdout
     assert "queued again" in away("retry", later).stdout
-    assert "1 jobs removed" in away("empty", "c/default", "--yes").stdout or True
+    added = away("schedule", "add", "nightly", "@daily", "--text", "!!x.y", "--circle", "c")
+    assert added.returncode == 0, added.stderr
+    assert "nightly" in away("schedule", "list").stdout
     assert "deleted" in away("delete", later).stdout
     assert away("get", later).returncode == 3
+    assert away("submit", "--text", "!!x.y", "-c", "c", "-t", "t", "--at", "1h").returncode == 0
+    assert away("empty", "c/t", "--yes").stdout == "1 jobs removed\n"
     assert away("pause", "c").returncode == 0
     assert json.loads(away("queues", "--json").stdout)[0]["paused"] is True
     assert away("resume", "c").returncode == 0

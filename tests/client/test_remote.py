@@ -308,8 +308,8 @@ def test_flows(hero: Any, work: Callable[[], int]) -> None:  # noqa: F811
 
 def test_what_only_the_home_can_do_is_told(url: str) -> None:
     with HeroJobs(url) as remote:
-        with pytest.raises(LocalOnly, match="schedules"):
-            remote.schedules.list()
+        with pytest.raises(LocalOnly, match="limits"):
+            remote.limits()
         with pytest.raises(LocalOnly, match="what_comes_later"):
             remote._core.what_comes_later()  # type: ignore[attr-defined]
 

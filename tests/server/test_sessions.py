@@ -87,6 +87,37 @@ async def test_a_revoked_key_ends_calls_and_events_of_a_websocket(
             assert json.loads(await socket.recv())["error"]["code"] == 1004
 
 
+def test_the_server_tells_a_key_nowhere(sessions: Sessions, home: Path, redis_url: str, settings: Settings) -> None:
+    _, key = sessions.create("canary", ["c"], "operator")
+    admin = sessions.create("admin", role="admin")[1]
+    with serving(home, redis_url) as server:
+        told = [
+            server.call("job.submit", params="!!x", circle_id="c", key=key),
+            server.call("job.get", ref="c/default/1", key=admin),
+            server.call("job.list", key=admin),
+            server.call("job.list", session_key=key, key=admin),
+            server.call("job.history", ref="c/default/1", key=admin),
+            server.call("queue.peek", "c", "default", key=admin),
+            server.call("session.list", key=admin),
+            server.call("session.get", key=key),
+            server.call("worker.claim", queues=["c/default"], key=key),
+            server.error("job.get", ref="c/default/9", key=key),
+            server.error("job.get", ref=key, key=key),
+            server.error("session.open", token=key[:-1] + "x"),
+            server.error("job.submit", params="", circle_id="c", key=key),
+            server.error("job.submit", params="!!x", circle_id="d", key=key),
+        ]
+        shown = [repr(each) + repr(getattr(each, "data", "")) for each in told if not isinstance(each, Exception)]
+        errors = [each for each in told if isinstance(each, Exception)]
+        shown += [f"{each} {each.data}" for each in errors if key not in str(each)]
+        headers = {"authorization": f"Bearer {admin}"}
+        shown += [server.client.get(p, headers=headers).text for p in ("/metrics", "/readyz", "/openrpc.json")]
+    assert len(errors) == 5
+    assert [key in f"{each} {each.data}" for each in errors].count(True) == 1, "only where the caller gave it as a ref"
+    assert key not in "".join(shown)
+    assert key[13:60] not in (home / "serve.log").read_text()
+
+
 def test_the_audit_log_has_what_was_changed_and_refused(
     sessions: Sessions, home: Path, redis_url: str, settings: Settings
 ) -> None:

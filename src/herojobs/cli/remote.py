@@ -6,14 +6,13 @@ from herojobs.cli.common import USAGE, fail
 
 REMOTE = frozenset({
     "run", "submit", "get", "wait", "list", "cancel", "retry", "duplicate", "delete", "history", "logs", "queues",
-    "pause", "resume", "empty", "flow",
+    "pause", "resume", "empty", "flow", "schedule",
 })  # fmt: skip
 """Commands that are a client's."""
 
 HOME_ONLY = {
     "session": "sessions are made and ended where the home is, so that no key can make others",
     "audit": "the audit log is read where the home is",
-    "schedule": "schedules are managed where the home is",
     "service": "services are registered where the home is",
     "limit": "limits hold for all circles and are set where the home is",
     "prune": "old jobs are deleted where the home is",

@@ -226,7 +226,5 @@ async def empty(call: ApiCall, circle_id: str = "", topic: str = "") -> int:
 
 def shown(job: Job) -> dict[str, Any]:
     """Return a job as programs see it: its session key is masked."""
-    fields: dict[str, Any] = msgspec.to_builtins(job)
-    if fields["sessionkey"]:
-        fields["sessionkey"] = "***"
+    fields: dict[str, Any] = msgspec.to_builtins(job.masked())
     return fields
