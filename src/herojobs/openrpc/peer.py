@@ -50,6 +50,7 @@ class Peer:
         self.transport: Transport | None = None
         self._document: Document | None = None
         self._data = b""
+        self._note = ""
         self._good_until = 0.0
         self._refresh_from = 0.0
         self._refreshed = 0.0
@@ -113,20 +114,23 @@ class Peer:
         if self._seen != self._changed():  # another process has a newer one
             with suppress(OSError, BrokenDocument):
                 self._load()
+                self._note = ""
         if refresh or time.monotonic() >= self._good_until:
             asked = time.monotonic()
             async with self._lock:
                 if self._refreshed <= asked:  # nobody else has while we waited
-                    await self._refresh(context)
+                    await self._refresh()
                     self._refreshed = time.monotonic()
+        if self._note:
+            context.log(f"{self.name}: {self._note}")
         return self._document
 
-    async def _refresh(self, context: CallContext) -> None:
+    async def _refresh(self) -> None:
         now = time.monotonic()
         self._refresh_from = now + AGAIN
         try:
             self._take(await self._fetch())
-            self._good_until = time.monotonic() + FRESH
+            self._good_until, self._note = time.monotonic() + FRESH, ""
             return
         except RpcError as e:
             if isinstance(e, Fault) and "://" not in self.service.document and self.service.document != "discover":
@@ -141,9 +145,9 @@ class Peer:
             with suppress(OSError, BrokenDocument):
                 self._load()
         if self._document is not None:
-            context.log(f"{self.name}: its document can't be had now ({why}); an older one serves")
+            self._note = f"its document can't be had now ({why}); an older one serves"
         else:
-            context.log(f"{self.name}: it has no document ({why}); calls go out unchecked")
+            self._note = f"it has no document ({why}); calls go out unchecked"
 
     async def _fetch(self) -> bytes:
         source = self.service.document

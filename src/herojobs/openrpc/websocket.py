@@ -142,6 +142,8 @@ class WebSocketTransport:
             fault = self._lost(e)
         except Fault as e:  # not even JSON: nothing that follows can be trusted
             fault = e
+        except Exception as e:  # whatever it is, those who wait must hear of it
+            fault = unreachable(why(e, self._service), sent=True)
         finally:
             if self._connection is connection:
                 self._connection = None
