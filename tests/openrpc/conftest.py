@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,8 @@ class Peer:
         return told["seen"], told["counts"]
 
 
-@pytest.fixture(scope="session")
-def peer_process() -> Iterator[Peer]:
+@contextmanager
+def running_peer() -> Iterator[tuple[Peer, subprocess.Popen[str]]]:
     with tempfile.TemporaryDirectory(prefix="hj-peer-") as folder:
         program = Path(__file__).parent / "peer.py"
         process = subprocess.Popen(
@@ -59,11 +60,17 @@ def peer_process() -> Iterator[Peer]:
         assert process.stdout is not None
         assert process.stdin is not None
         ports = process.stdout.readline().split()
-        yield Peer(Path(folder), *map(int, ports))
+        yield Peer(Path(folder), *map(int, ports)), process
         process.kill()
         process.wait()
         process.stdin.close()
         process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def peer_process() -> Iterator[Peer]:
+    with running_peer() as (peer, _):
+        yield peer
 
 
 @pytest.fixture

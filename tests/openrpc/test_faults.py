@@ -20,7 +20,7 @@ from herojobs.openrpc.document import BrokenDocument, Document
 from herojobs.openrpc.faults import Fault
 from herojobs.openrpc.transport import ids_in, read
 from herojobs.service_settings import Service
-from openrpc.conftest import Calls, Peer
+from openrpc.conftest import Calls, Peer, running_peer
 
 Make = Callable[..., Service]
 
@@ -165,6 +165,22 @@ async def test_a_service_of_another_protocol(way: str, other: str, calls: Calls,
     answered = await calls.one(wrong, "x")
     assert answered.error is not None
     assert answered.error.code in (2001, 2003)
+
+
+async def test_a_service_that_is_killed_fails_its_calls_at_once(calls: Calls) -> None:
+    with running_peer() as (doomed, process):
+        tasks = []
+        for way in ("http", "ws", "line", "unix"):
+            caller = calls.caller(Service(url=doomed.url(way), document="none", timeout=60.0))
+            tasks.append(asyncio.create_task(calls(caller, {"method": "slow", "params": [60]})))
+        while sum(doomed.looked()[1].get(key, 0) for key in ("rpc", "ws", "line")) < 4:
+            await asyncio.sleep(0.02)
+        process.kill()
+        async with asyncio.timeout(10):
+            for (answered,) in await asyncio.gather(*tasks):
+                assert answered.error is not None
+                assert answered.error.code == 2001
+                assert answered.attempts == 1  # it may have acted on the call, and slow isn't idempotent
 
 
 # trying again
