@@ -302,3 +302,27 @@ def test_in_a_cluster_too(hero: InlineHero) -> None:
     hero.run_pending()
     assert hero.get(last).status == "done"
     assert keys(hero) == []
+
+
+def test_one_that_is_let_go_before_the_end_of_the_other_is_written_looks_again_soon(
+    hero: InlineHero, hero_clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that cancels tells Redis first; a WatchDog may be faster than its word to OurDB."""
+    first = hero.submit(ECHO, circle_id="c", topic="p", at=2_000_000_000)
+    child = hero.submit(ECHO, circle_id="c", topic="t", after=[first])
+    hero.run_pending()
+    store = hero._core._store
+    real = store.put_many
+
+    def put_late(*args: object) -> object:
+        hero.run_pending()
+        return real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "put_many", put_late)
+    hero.cancel(first)
+    monkeypatch.undo()
+    assert (places(hero).held, places(hero).scheduled) == (0, 1)
+    hero_clock.move(seconds=2)
+    hero.run_pending()
+    assert hero.get(child).reason == "cancelled"
+    assert keys(hero) == []

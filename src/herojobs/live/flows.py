@@ -54,6 +54,6 @@ def arrive(queue: Queue, told: Iterable[tuple[JobKey, str, bool]], *, now: int =
     return Call("arrive", queue, args, int)
 
 
-def release(queue: Queue, ids: Iterable[JobKey], *, now: int = 0) -> Call[int]:
-    """Queue jobs that wait though all that they wait for is over; return how many still waited."""
-    return Call("release", queue, [now, *ids], int)
+def release(queue: Queue, ids: Iterable[JobKey], *, delay_ms: int = 0, now: int = 0) -> Call[int]:
+    """Queue jobs that wait, after a delay, so that they are looked at again; return how many still waited."""
+    return Call("release", queue, [now, delay_ms, *ids], int)

@@ -27,6 +27,8 @@ from herojobs.store.base import Store
 log = logging.getLogger("herojobs.watchdog")
 
 AT_ONCE = 500
+LOOK_AGAIN_MS = 2_000
+"""Milliseconds until a job is looked at again that waits for one which OurDB has as open and Redis doesn't."""
 
 
 class Held(NamedTuple):
@@ -163,14 +165,18 @@ class Flows:
             unnoted += [wait for wait, noted in zip(group, flags, strict=True) if not noted]
         states = self._states({parent for parent, _, _ in unnoted})
         over: dict[Queue, list[tuple[JobKey, str, bool]]] = {}
+        unclear: dict[Queue, set[JobKey]] = {}
         for parent, child, key in unnoted:
             state = states[parent]
             if state is None or state.status in (JobStatus.DONE, JobStatus.ERROR):
                 is_done = state is not None and state.status == JobStatus.DONE
                 over.setdefault(child, []).append((key, str(parent), is_done))
-        calls_over: list[Call[Any]] = [arrive(queue, told) for queue, told in over.items()]
-        if calls_over:
-            await self._redis.run_many(calls_over)
+            else:  # it is being cancelled or deleted in this moment, or Redis has lost it
+                unclear.setdefault(child, set()).add(key)
+        settling: list[Call[Any]] = [arrive(queue, told) for queue, told in over.items()]
+        settling += [release(queue, keys, delay_ms=LOOK_AGAIN_MS) for queue, keys in unclear.items()]
+        if settling:
+            await self._redis.run_many(settling)
 
     def _states(self, refs: Iterable[Ref]) -> States:
         """Return how jobs stand in OurDB, None for those that don't exist."""

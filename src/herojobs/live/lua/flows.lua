@@ -2,16 +2,16 @@
 -- waits is in `heroheld`, by when it is due; `herowait:<q>:<id>` has the parents that aren't over, with what becomes of
 -- it should one fail. Field `kd` of a parent says that `herokids:<q>:<id>` lists who waits for it.
 local held = 'heroheld:' .. q
-local here = string.gsub(string.gsub(q, '[{}]', ''), ':', '/')
 
--- Queues a job that waited: at once if it is doomed by a parent's failure, which whoever claims it will find.
-local function release(id, doomed)
+-- Queues a job that waited: when it is due or, if that is given, at another time; at once if it is doomed by a parent's
+-- failure, which whoever claims it will find.
+local function release(id, doomed, at)
   local due = call('ZSCORE', held, id)
   call('UNLINK', 'herowait:' .. q .. ':' .. id)
   if not due then return 0 end
   call('ZREM', held, id)
   local priority = call('HGET', jobs .. id, 'pr') or '0'
-  enqueue(id, doomed and 0 or tonumber(due), priority)
+  enqueue(id, doomed and 0 or at or tonumber(due), priority)
   tell('released', id)
   wake()
   return 1
@@ -31,6 +31,7 @@ end
 -- Tells those who wait for a job that it is over. For those of other queues it leaves mail, which a WatchDog delivers.
 local function tell_kids(id, ok)
   local key = 'herokids:' .. q .. ':' .. id
+  local here = string.gsub(string.gsub(q, '[{}]', ''), ':', '/')
   local me, mail = here .. '/' .. id, {}
   for _, kid in ipairs(call('SMEMBERS', key)) do
     local place, number = string.match(kid, '^(.*)/([^/]*)$')

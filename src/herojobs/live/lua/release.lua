@@ -1,8 +1,11 @@
 -- with flows
--- Queues jobs whose parents are all over, as OurDB says.
--- ARGV: now, then the ids
+-- Lets jobs go that wait for others: to their queue, to be looked at again.
+-- ARGV: now, milliseconds until then (0 = at once), then the ids
 -- Returns: how many still waited
-local released = 0
-for i = 2, #ARGV do released = released + release(ARGV[i], false) end
+local delay, released = tonumber(ARGV[2]), 0
+for i = 3, #ARGV do
+  local due = delay > 0 and call('ZSCORE', held, ARGV[i])
+  released = released + release(ARGV[i], false, due and math.max(tonumber(due), now + delay))
+end
 publish()
 return released
