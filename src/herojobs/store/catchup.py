@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
@@ -24,6 +25,9 @@ BATCH = 20_000
 """Versions a transaction."""
 BATCH_BYTES = 16 * 1024 * 1024
 """Bytes of them, so that big jobs don't fill the memory."""
+
+SETTLED_NS = 100_000_000
+"""Nanoseconds after which a file's time tells of every write to it."""
 
 MAX_TIME = 1 << 53
 """Latest time in milliseconds; another program may write anything."""
@@ -125,19 +129,42 @@ class Words:
         db.executemany("DELETE FROM words WHERE rowid = ?", [(key,) for key in keys])
 
 
-def marks(db: sqlite3.Connection, part: Part) -> dict[Queue, Mark]:
-    """Return the marks of all queues."""
-    rows = db.execute(
-        "SELECT circle, topic, generation, location, sweep, seen FROM mark JOIN queue ON queue.id = mark.queue"
-        " WHERE part = ?",
-        (part.name,),
-    )
-    return {Queue(circle, topic): Mark(*rest) for circle, topic, *rest in rows}
+def mark_of(db: sqlite3.Connection, part: Part, queue: Queue) -> Mark:
+    """Return the mark of a queue."""
+    row = db.execute(
+        "SELECT generation, location, sweep, seen FROM mark WHERE part = :part"
+        " AND queue = (SELECT id FROM queue WHERE circle = :circle AND topic = :topic)",
+        {"part": part.name, **queue._asdict()},
+    ).fetchone()
+    return Mark(*row) if row else Mark()
+
+
+def marked(db: sqlite3.Connection) -> set[Queue]:
+    """Return the queues that have marks."""
+    rows = db.execute("SELECT DISTINCT circle, topic FROM mark JOIN queue ON queue.id = mark.queue")
+    return {Queue(circle, topic) for circle, topic in rows}
+
+
+def glance(store: JobStore, queue: Queue) -> tuple[int, ...]:
+    """Return what changes whenever a queue's database does, by as few steps as can be; empty if it is doubtful.
+
+    Every commit writes `lookup/state`. The kernel's clock for files ticks every few milliseconds, so one that was
+    written to in this moment may be written to again without a change that shows.
+    """
+    folder = f"{store.folder(queue)}/jobsdb"
+    try:
+        state = os.stat(f"{folder}/lookup/state")
+        if time.time_ns() - state.st_mtime_ns < SETTLED_NS:
+            return ()
+        first = os.stat(f"{folder}/0.db")  # where other programs append that know nothing of a state
+    except FileNotFoundError:
+        return ()
+    return state.st_mtime_ns, state.st_ino, first.st_size, first.st_ino
 
 
 def seen(store: JobStore, queue: Queue) -> bytes:
     """Return what changes whenever a queue's database does, empty if there is none; cheap, and opens nothing."""
-    folder = f"{store.path(queue)}"
+    folder = f"{store.folder(queue)}/jobsdb"
     try:
         with os.scandir(folder) as entries:
             sizes = sorted((each.name, each.stat().st_size) for each in entries if each.name.endswith(".db"))
@@ -164,7 +191,7 @@ def follow(
     """
     while True:
         look = seen(store, queue)
-        if look == mark.seen:
+        if look in (mark.seen, b""):
             return
         end = store.end(queue)
         if end.generation != mark.generation or end.location < mark.location:

@@ -21,7 +21,7 @@ from herojobs.job import Job, JobStatus
 from herojobs.names import Queue, fixed_name
 from herojobs.store import search
 from herojobs.store.base import Found, Progress
-from herojobs.store.catchup import Jobs, Mark, Part, Words, follow, marks
+from herojobs.store.catchup import Jobs, Part, Words, follow, glance, mark_of, marked
 from herojobs.store.jobs import JobStore
 from herojobs.store.sqlite import FileChanged, IndexFile, is_damage, statement
 
@@ -57,6 +57,8 @@ class JobIndex:
         self._reader = IndexFile(store.index_path)
         self._writer = IndexFile(store.index_path)
         self._turn = threading.Lock()
+        self._glances: dict[tuple[str, Queue], tuple[int, ...]] = {}
+        self._glanced_at = (0, 0)
 
     def catch_up(
         self,
@@ -74,13 +76,24 @@ class JobIndex:
             text: also what `find(text=...)` needs.
             wait: seconds to wait for another process or thread that is catching up.
         """
-        known = self._store.queues()
-        wanted = known if queues is None else sorted(set(queues) & set(known))
+        wanted = self._store.queues() if queues is None else [queue for queue in queues if self._store.has(queue)]
+        return self._follow(wanted, progress, text=text, wait=wait, all_of_them=queues is None)
+
+    def _follow(
+        self,
+        queues: Sequence[Queue],
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        text: bool = False,
+        wait: float = 2.0,
+        all_of_them: bool = False,
+    ) -> bool:
+        """Bring the index up to date with queues that there are; as `catch_up`."""
         deadline = time.monotonic() + wait
         if not self._turn.acquire(timeout=wait):
             return False
         try:
-            return self._guarded(self._writer, lambda: self._catch_up(wanted, queues is None, progress, text, deadline))
+            return self._guarded(self._writer, lambda: self._catch_up(queues, all_of_them, progress, text, deadline))
         finally:
             self._turn.release()
 
@@ -145,7 +158,7 @@ class JobIndex:
 
         def look() -> Found:
             if fresh:
-                self.catch_up(queues, text=wanted is not None)
+                self._follow(queues, text=wanted is not None)
             found: list[Job] = []
             for row, job in self._pages(conditions, values, queues, limit, cursor):
                 if job is not None and fits(job):
@@ -184,12 +197,13 @@ class JobIndex:
 
         def look() -> dict[str, int]:
             if fresh:
-                self.catch_up(queues)
+                self._follow(queues)
+            if circle is None and topic is None:
+                return dict(self._ask(_counts, {"queues": None}))
             return dict(self._ask(_counts, {}, queues))
 
         found = self._guarded(self._reader, look)
-        total = found.pop("*")
-        return dict.fromkeys(_STATUSES, 0) | found | {JobStatus.DONE.value: total - sum(found.values())}
+        return dict.fromkeys(_STATUSES, 0) | {status: count for status, count in found.items() if status in _STATUSES}
 
     def close(self) -> None:
         """Close the index. It opens again when it is asked."""
@@ -202,6 +216,8 @@ class JobIndex:
         circles = (circle,) if isinstance(circle, str) else circle
         wanted_circles = None if circles is None else {fixed_name(each, "circle_id") for each in circles}
         wanted_topic = None if topic is None else fixed_name(topic, "topic")
+        if wanted_circles is not None and wanted_topic is not None:
+            return [queue for each in sorted(wanted_circles) if self._store.has(queue := Queue(each, wanted_topic))]
         return [
             queue
             for queue in self._store.queues()
@@ -243,7 +259,10 @@ class JobIndex:
         """Return the rows of a query; `queues` become the numbers in its list :queues."""
         with self._reader.connection() as db:
             if queues is not None:
-                rows = db.execute("SELECT id, circle, topic FROM queue")
+                if len(queues) == 1:
+                    rows = db.execute("SELECT id, circle, topic FROM queue WHERE circle = ? AND topic = ?", queues[0])
+                else:
+                    rows = db.execute("SELECT id, circle, topic FROM queue")
                 numbers = {Queue(circle, topic): id for id, circle, topic in rows}
                 known = [numbers[each] for each in queues if each in numbers]
                 values = {**values, "queues": msgspec.json.encode(known).decode()}
@@ -269,17 +288,22 @@ class JobIndex:
                 return db
 
             parts: list[Part] = [Jobs(), Words()] if text else [Jobs()]
-            known = {part.name: marks(connect(), part) for part in parts}
+            if self._glanced_at != self._writer.identity:
+                self._glances.clear()
+                self._glanced_at = self._writer.identity
             versions = 0
             for done, queue in enumerate(queues):
+                now = glance(self._store, queue)
                 for part in parts:
-                    mark = known[part.name].get(queue, Mark())
-                    for count in follow(self._store, connect, queue, part, mark):
+                    if now and self._glances.get((part.name, queue)) == now:
+                        continue
+                    for count in follow(self._store, connect, queue, part, mark_of(connect(), part, queue)):
                         versions += count
                         if progress is not None:
                             progress(Progress(queue, versions, done, len(queues)))
+                    self._glances[part.name, queue] = now  # what came since has changed it
             if all_of_them:
-                _forget(connect(), set().union(*known.values()) - set(queues))
+                _forget(connect(), marked(connect()) - set(queues))
             return True
 
     def _guarded(self, file: IndexFile, action: Callable[[], T]) -> T:

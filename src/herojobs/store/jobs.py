@@ -319,6 +319,14 @@ class JobStore:
         """Return the file that keeps a job's output; it need not exist."""
         return self._circles / queue.circle / queue.topic / "logs" / f"{id}.log"
 
+    def folder(self, queue: Queue) -> str:
+        """Return the folder of a queue."""
+        return f"{self._circles}/{queue.circle}/{queue.topic}"
+
+    def has(self, queue: Queue) -> bool:
+        """Return whether a queue has ever held a job."""
+        return self._exists(queue)
+
     def path(self, queue: Queue) -> Path:
         """Return the folder of a queue's database."""
         return self._circles / queue.circle / queue.topic / "jobsdb"

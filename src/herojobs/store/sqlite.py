@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
-VERSION = 2
+VERSION = 3
 """Of the schema; an index of another version is made anew."""
 
 BUSY = 30.0
@@ -72,6 +72,11 @@ class IndexFile:
                 self.close()
                 self._db = self._open()
             yield self._db
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """What tells the file that the connection is to from one that takes its place."""
+        return self._inode
 
     @contextlib.contextmanager
     def changing(self, wait: float) -> Iterator[bool]:

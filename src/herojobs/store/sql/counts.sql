@@ -1,6 +1,4 @@
--- Jobs by status in the queues of the JSON list :queues; status * is all of them.
-SELECT status, count(*) FROM job
-WHERE queue IN (SELECT value FROM json_each(:queues)) AND status <> 'done'
+-- Jobs by status in the queues of the JSON list :queues, or in all if it is null.
+SELECT status, sum(count) FROM tally
+WHERE :queues IS NULL OR queue IN (SELECT value FROM json_each(:queues))
 GROUP BY status
-UNION ALL
-SELECT '*', count(*) FROM job WHERE queue IN (SELECT value FROM json_each(:queues))

@@ -31,6 +31,24 @@ CREATE INDEX job_of_queue ON job (queue, created);
 CREATE INDEX job_not_done ON job (status, created) WHERE status <> 'done';
 CREATE INDEX job_of_queue_not_done ON job (queue, status, created) WHERE status <> 'done';
 
+-- How many jobs a queue has in each status, so that counting doesn't read them.
+CREATE TABLE tally (
+    queue INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (queue, status)
+) WITHOUT ROWID;
+CREATE TRIGGER job_comes AFTER INSERT ON job BEGIN
+    INSERT INTO tally VALUES (new.queue, new.status, 1) ON CONFLICT DO UPDATE SET count = count + 1;
+END;
+CREATE TRIGGER job_goes AFTER DELETE ON job BEGIN
+    UPDATE tally SET count = count - 1 WHERE queue = old.queue AND status = old.status;
+END;
+CREATE TRIGGER job_changes AFTER UPDATE OF status ON job WHEN old.status <> new.status BEGIN
+    UPDATE tally SET count = count - 1 WHERE queue = old.queue AND status = old.status;
+    INSERT INTO tally VALUES (new.queue, new.status, 1) ON CONFLICT DO UPDATE SET count = count + 1;
+END;
+
 -- A tag that a job has lost may stay: what is found is looked at again.
 CREATE TABLE tag (
     tag TEXT NOT NULL,
