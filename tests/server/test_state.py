@@ -59,6 +59,7 @@ def test_metrics_count_jobs_by_what_became_of_them(working: Running) -> None:
     assert seen['herojobs_queue_jobs{circle="counted",state="scheduled",topic="default"}'] == 1
     assert seen[f"herojobs_ourdb_bytes{{{queue}}}"] > 0
     assert seen[f"herojobs_queue_paused{{{queue}}}"] == 0
+    assert seen["herojobs_watchdogs"] == 1
 
 
 def test_metrics_of_all_circles_are_for_those_who_have_all(home: Path, redis_url: str) -> None:

@@ -54,10 +54,18 @@ def _look(backend: Backend) -> None:
 
 
 async def _watchdog(backend: Backend) -> str:
-    """Ask for who listens where WatchDogs do; a message of an unknown sort means nothing to them."""
     try:
         async with asyncio.timeout(TIMEOUT):
-            heard = await backend.redis.command("PUBLISH", "herocontrol:-", b'{"id":0,"what":"-"}')
+            heard = await watchdogs(backend)
     except (TimeoutError, RedisUnavailable):
         return "unknown, as Redis doesn't answer"
     return "ok" if heard else "no WatchDog runs: herojobs watchdog"
+
+
+async def watchdogs(backend: Backend) -> int:
+    """Return how many listen where WatchDogs do; a message of an unknown sort means nothing to them.
+
+    Raises:
+        RedisUnavailable: Redis can't be reached.
+    """
+    return int(await backend.redis.command("PUBLISH", "herocontrol:-", b'{"id":0,"what":"-"}'))

@@ -30,6 +30,7 @@ from herojobs.job import Job, now_ms
 from herojobs.live.events import Event
 from herojobs.names import Queue
 from herojobs.server.backend import Backend
+from herojobs.server.health import watchdogs
 from herojobs.server.methods.queues import known, look
 from herojobs.server.shapes import Queue as Look
 
@@ -63,6 +64,8 @@ class Metrics(Collector):
         self._kinds: set[str] = set()
         self._models: set[str] = set()
         self._queues: list[Look] = []
+        self._watchdogs = 0
+        self._times: dict[tuple[str, str, str], tuple[Histogram, Histogram]] = {}
         self._task: asyncio.Task[None] | None = None
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody reads
         registry = self._registry = CollectorRegistry(auto_describe=False)
@@ -112,7 +115,9 @@ class Metrics(Collector):
         """Return all metrics as text, and its content type."""
         await self._count()
         self._queues = []
+        self._watchdogs = 0
         with contextlib.suppress(RedisUnavailable):
+            self._watchdogs = await watchdogs(self._backend)
             self._queues = await look(self._backend, await known(self._backend))
         return await asyncio.to_thread(generate_latest, self._registry), CONTENT_TYPE
 
@@ -123,6 +128,7 @@ class Metrics(Collector):
             "herojobs_queue_oldest_seconds", "Age of the job that is next.", labels=["circle", "topic"]
         )
         paused = GaugeMetricFamily("herojobs_queue_paused", "1 = paused.", labels=["circle", "topic"])
+        yield GaugeMetricFamily("herojobs_watchdogs", "WatchDogs that run.", value=self._watchdogs)
         now = now_ms()
         sums: dict[tuple[str, str], list[float]] = {}
         for each in self._queues:
@@ -188,12 +194,16 @@ class Metrics(Collector):
             if len(self._kinds) >= MOST_QUEUES:
                 kind = "other"
             self._kinds.add(kind)
-        self._finished.labels(*label, kind, job.reason or job.status).inc()
+        labels = (*label, kind)
+        self._finished.labels(*labels, job.reason or job.status).inc()
         if job.started_ms:
-            self._ran.labels(*label, kind).observe(max(0, job.ended_ms - job.started_ms) / 1000)
+            times = self._times.get(labels)
+            if times is None:
+                times = self._times[labels] = (self._ran.labels(*labels), self._waited.labels(*labels))
+            ran, waited = times
+            ran.observe(max(0, job.ended_ms - job.started_ms) / 1000)
             due = max(job.created_ms, job.time_scheduled * 1000)
-            self._waited.labels(*label, kind).observe(max(0, job.started_ms - due) / 1000)
-
+            waited.observe(max(0, job.started_ms - due) / 1000)
         if job.usage:
             self._count_usage(job.usage)
 
