@@ -42,6 +42,22 @@ def test_the_log_of_a_job_comes_in_pieces_and_as_a_stream(working: Running) -> N
     assert working.client.get("/jobs/logs/default/x/log").status_code == 400
 
 
+def test_a_running_jobs_output_is_followed_live(working: Running) -> None:
+    job = working.call("job.submit", "!!good.speak\n!!fake.sleep seconds:60", "heroscript", "live")
+    ref = f"live/default/{job['jobid']}"
+    with working.client.stream("GET", f"/jobs/{ref}/log") as response:
+        texts = response.iter_text()
+        seen = ""
+        while "echoed" not in seen:
+            seen += next(texts)
+        assert working.call("job.get", ref)["status"] == "active"
+        working.call("job.cancel", ref)
+        for text in texts:  # it ends with the job
+            seen += text
+    assert "printed" in seen
+    assert working.call("job.wait", ref)["reason"] == "cancelled"
+
+
 def test_many_jobs_are_submitted_all_or_none(server: Running, circle: str) -> None:
     jobs = [{"params": HELLO, "circle_id": circle, "tags": [str(n)]} for n in range(5)]
     assert [job["jobid"] for job in server.call("job.submit_many", jobs)] == [1, 2, 3, 4, 5]
