@@ -72,6 +72,20 @@ def test_many_jobs_are_submitted_all_or_none(server: Running, circle: str) -> No
     assert [job["jobid"] for job in server.call("job.list", circle_id=circle, tag="3")["jobs"]] == [4]
 
 
+def test_pages_of_large_jobs_are_shorter(server: Running, circle: str) -> None:
+    large = "!!fake.echo content:'" + "x" * 3_000_000 + "'"
+    for _ in range(4):
+        server.call("job.submit_many", [{"params": large, "circle_id": circle}] * 2)
+    server.call("job.submit_many", [{"params": HELLO, "circle_id": circle}] * 30)
+    page = server.call("job.list", circle_id=circle, limit=1000)
+    ids = [job["jobid"] for job in page["jobs"]]
+    while page["cursor"]:
+        page = server.call("job.list", circle_id=circle, limit=1000, cursor=page["cursor"])
+        ids += [job["jobid"] for job in page["jobs"]]
+    assert ids == list(range(38, 0, -1))
+    assert len(server.call("job.list", circle_id=circle, limit=7)["jobs"]) == 7
+
+
 def test_jobs_are_cancelled_and_deleted(server: Running, circle: str) -> None:
     server.call("job.submit", params=HELLO, circle_id=circle, run_at=LATER)
     ref = f"{circle}/default/1"

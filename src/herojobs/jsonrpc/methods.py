@@ -294,10 +294,15 @@ def _kinds(text: str) -> str:
 
 def expected(wanted: Any) -> str:
     """Return in words what a value of a type looks like."""
-    schema = msgspec.json.schema(wanted)
-    kind = str(schema.get("type", "object" if schema else "value"))
-    words = {"string": "a string", "integer": "an integer", "boolean": "true or false", "array": "an array"}
-    return words.get(kind, f"a {kind}" if kind != "object" else "an object")
+    return _words(msgspec.json.schema(wanted))
+
+
+def _words(schema: Mapping[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(_words(each) for each in schema["anyOf"])
+    kind = schema.get("type", "object" if schema else "value")
+    words = {"integer": "an integer", "boolean": "true or false", "array": "an array", "object": "an object"}
+    return words.get(kind, "null" if kind == "null" else f"a {kind}")
 
 
 def shown_value(value: Any) -> str:

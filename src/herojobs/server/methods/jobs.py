@@ -15,6 +15,7 @@ from herojobs.live.admin import Progress
 from herojobs.names import Ref
 from herojobs.server.caller import Caller
 from herojobs.server.methods.registry import method
+from herojobs.server.pages import page
 from herojobs.server.shapes import CircleId, JobPage, Limit, LogPart, Millis, NewJob, RefText, Topic, shown_job
 from herojobs.sessions import Role
 
@@ -230,7 +231,7 @@ async def list_jobs(
         status: new, active, done or error
         params_type: their kind
         session_key: the key that submitted them
-        limit: most jobs to return
+        limit: most jobs to return; fewer come where they are large, and a cursor
         cursor: `cursor` of the page before
         reason: why they ended: done, failed, timeout, cancelled ...
         tag: one of their tags
@@ -238,15 +239,16 @@ async def list_jobs(
         since: submitted at or after this
         until: submitted before this
     """
-    found = await caller.backend.in_thread(
-        lambda: caller.backend.index.find(
+    jobs, rest = await caller.backend.in_thread(
+        lambda: page(
+            caller.backend.index,
+            limit,
+            cursor,
             circle=caller.circles if circle_id is None else circle_id,
             topic=topic,
             status=status,
             kind=params_type,
             session_key=session_key,
-            limit=limit,
-            before=cursor,
             reason=reason,
             tag=tag,
             text=text,
@@ -254,7 +256,7 @@ async def list_jobs(
             until=until,
         )
     )
-    return JobPage([shown_job(job) for job in found.jobs], found.cursor)
+    return JobPage([shown_job(job) for job in jobs], rest)
 
 
 @method(
