@@ -59,6 +59,7 @@ def test_the_life_of_jobs_over_a_server(away: Run, tmp_path: Path) -> None:
     added = away("schedule", "add", "nightly", "@daily", "--text", "!!x.y", "--circle", "c")
     assert added.returncode == 0, added.stderr
     assert "nightly" in away("schedule", "list").stdout
+    assert away("wait", later, "--timeout", "20").returncode == 1
     assert "deleted" in away("delete", later).stdout
     assert away("get", later).returncode == 3
     assert away("submit", "--text", "!!x.y", "-c", "c", "-t", "t", "--at", "1h").returncode == 0

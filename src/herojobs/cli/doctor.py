@@ -108,6 +108,15 @@ def _machine(settings: Settings) -> Iterator[Finding]:
         f"each open database takes a handful: ulimit -n {FEW_FILES * 4}" if few else "",
     )
     folder: Path = settings.home
+    if folder.is_dir():
+        mode = folder.stat().st_mode & 0o077
+        # Jobs' records hold their session keys, and params whatever jobs are about.
+        yield Finding(
+            "home",
+            "warning" if mode else "ok",
+            f"{folder} {'can be read by others' if mode else 'is for its owner alone'}",
+            f"jobs and their session keys are in it: chmod 700 {folder}" if mode else "",
+        )
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free

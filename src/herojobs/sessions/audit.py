@@ -6,7 +6,9 @@ are taken without waiting: a thread appends what has collected a few times a sec
 
 from __future__ import annotations
 
+import getpass
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -34,6 +36,8 @@ CLOCK_SLACK = 60_000
 MAX_TEXT = 300
 
 OK = "ok"
+COMMAND = "command"
+"""Stands for the session of who uses the command in the home itself; the entry's name is the user's."""
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -99,7 +103,7 @@ class Audit:
             count: how many jobs, whose ids follow that of `ref`.
             outcome: `ok`, or the error's code and what it means; nothing of the call's content.
         """
-        id, name = (session.id, session.name) if session is not None else ("command", "command")
+        id, name = (session.id, session.name) if session is not None else (COMMAND, _user())
         entry = Entry(now_ms(), id, name, method, circle[:MAX_TEXT], ref[:MAX_TEXT], count, outcome[:MAX_TEXT])
         if len(self._held) >= MOST_HELD:
             self._held.popleft()
@@ -226,6 +230,13 @@ def merged(entries: Sequence[Entry]) -> list[Entry]:
 def audit_folder(settings: Settings) -> Path:
     """Return where the log lies."""
     return settings.home / "var" / "audit"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a user without a name, as containers have them
+        return str(os.getuid())
 
 
 def _read(data: bytes) -> Entry | None:
