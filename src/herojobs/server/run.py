@@ -22,7 +22,7 @@ import uvloop
 from herojobs.errors import HeroJobsError, SettingsError
 from herojobs.server.backend import Backend
 from herojobs.server.http import make_app
-from herojobs.settings import Settings
+from herojobs.settings import PREFIX, Settings
 
 log = logging.getLogger("herojobs.server")
 
@@ -116,7 +116,7 @@ class Server:
                 ssl_keyfile=self._tls[1] if self._tls else None,
             )
         )
-        watchdog = _WatchDogChild(self._watchdog) if self._watchdog else None
+        watchdog = _WatchDogChild(self._watchdog, self._settings.redis_url) if self._watchdog else None
 
         def stop() -> None:
             if server.should_exit:
@@ -174,10 +174,13 @@ class _WatchDogChild:
 
     Args:
         command: what runs it; it prints `ready`.
+        redis_url: its Redis, empty for the home's own; goes by the environment, as everybody can read a command line,
+            and this may hold a password.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], redis_url: str) -> None:
         self._command = command
+        self._redis_url = redis_url
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = False
@@ -213,6 +216,7 @@ class _WatchDogChild:
             *self._command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
+            env=os.environ | ({f"{PREFIX}REDIS_URL": self._redis_url} if self._redis_url else {}),
             preexec_fn=_apart,
         )
         assert self._process.stdout is not None
@@ -259,11 +263,8 @@ def is_loopback(host: str) -> bool:
 
 
 def watchdog_command(settings: Settings, workers: int | None, actors: Sequence[str] | None) -> list[str]:
-    """Return the command that runs a WatchDog with the same settings."""
-    command = [sys.executable, "-m", "herojobs", "--home", str(settings.home)]
-    if settings.redis_url:
-        command += ["--redis-url", settings.redis_url]
-    command.append("watchdog")
+    """Return the command that runs a WatchDog with the same settings, but for the Redis: that is in its environment."""
+    command = [sys.executable, "-m", "herojobs", "--home", str(settings.home), "watchdog"]
     if workers is not None:
         command += ["--workers", str(workers)]
     for module in actors or ():
