@@ -284,6 +284,32 @@ def test_a_wipe_at_each_step_loses_nothing(
     assert b.claim()() == []
 
 
+def test_a_running_job_that_redis_lost_is_back_a_lease_later_though_counts_hide_it(
+    settings: Settings, hero: HeroJobs, dogs: tuple[Dog, Dog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis has another id more than OurDB, as between an end in OurDB and in Redis."""
+    monkeypatch.setattr(reconcile, "SETTLE_MS", 0)
+    clock = time.monotonic()
+    monkeypatch.setattr(reconcile, "time", SimpleNamespace(monotonic=lambda: clock))
+    a, _ = dogs
+    job = submit(hero)
+    a.claim()()
+    run_sync(a.redis.command("DEL", "herolease:c:t"))
+    run_sync(a.redis.command("ZADD", "herolease:c:t", 2**45, 77))
+    store = JobStore(settings)
+    index = JobIndex(store)
+    reconciler = Reconciler(a.redis, store, index, settings, Turns(lambda queue: True))  # type: ignore[arg-type]
+    brought = [step(reconciler)]
+    clock += settings.lease / 2
+    brought.append(step(reconciler))
+    clock += settings.lease / 2
+    brought.append(step(reconciler))
+    assert brought == [0, 0, 1]
+    assert states(hero, job) == ["new", "active", "new"]
+    index.close()
+    store.close()
+
+
 def step(reconciler: Reconciler) -> int:
     """Run one pass; it waits for a thread, so it needs a loop."""
     import asyncio

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 
 from herojobs import job as jobs
@@ -43,7 +44,7 @@ class Reconciler:
         self._settings = settings
         self._turns = turns
         self._flows = Flows(store, redis)
-        self._missed: dict[tuple[Queue, int], float] = {}
+        self._missing: dict[Queue, dict[int, float]] = {}  # since when, of jobs that the next pass is to look at again
         self._passes = 0
         self._again = asyncio.Event()
 
@@ -60,7 +61,8 @@ class Reconciler:
             except Exception:  # reconciliation is the last net: it must come again whatever happened
                 log.exception("reconciliation failed; it comes again")
             try:
-                async with asyncio.timeout(self._settings.reconcile_interval):
+                soon = max(self._settings.lease, SETTLE_MS / 1000) if self._missing else math.inf
+                async with asyncio.timeout(min(self._settings.reconcile_interval, soon)):
                     await self._again.wait()
             except TimeoutError:
                 pass
@@ -82,7 +84,7 @@ class Reconciler:
                 present = await self._redis.run(counts(queue))
                 if present.held:
                     freed += await self._flows.recheck(queue)
-                if deep or present.total < len(open_ids):
+                if deep or queue in self._missing or present.total < len(open_ids):
                     brought += await self._bring_back(queue, open_ids)
             except Exception as e:  # one queue in trouble must not keep the others from being looked at
                 log.error("reconciliation of %s failed; it comes again: %s", queue, e)
@@ -96,9 +98,10 @@ class Reconciler:
         present = await self._redis.ids(queue)
         present |= self._store.doubtful(queue)
         missing = [number for number in open_ids if number not in present]
+        before, waits = self._missing.pop(queue, {}), dict[int, float]()
         brought = 0
         for start in range(0, len(missing), AT_ONCE):
-            entries = self._entries(queue, missing[start : start + AT_ONCE])
+            entries = self._entries(queue, missing[start : start + AT_ONCE], before, waits)
             if not entries:
                 continue
             answer = await self._redis.run(requeue(queue, entries))
@@ -108,20 +111,34 @@ class Reconciler:
                 self._settle(queue, number, data)
             brought += len(answer.queued)
             self._turns.heat(queue)
+        if waits:
+            self._missing[queue] = waits
         return brought
 
-    def _entries(self, queue: Queue, numbers: list[int]) -> list[Requeue]:
-        """Return what to put back of jobs that Redis doesn't have; looked at afresh, as they may have ended since."""
+    def _entries(
+        self, queue: Queue, numbers: list[int], before: dict[int, float], waits: dict[int, float]
+    ) -> list[Requeue]:
+        """Return what to put back of jobs that Redis doesn't have; looked at afresh, as they may have ended since.
+
+        Args:
+            queue: their queue.
+            numbers: their ids.
+            before: since when the last pass missed them, by their id.
+            waits: gets those that are put back only if the next pass misses them too.
+        """
         entries = []
-        now = now_ms()
+        now, passing = now_ms(), time.monotonic()
         for number in numbers:
             try:
                 job, position = self._store.tip(queue, number)
             except JobNotFound:
                 continue
-            if job.is_over or now - max(job.created_ms, job.started_ms) < SETTLE_MS:
+            if job.is_over:
                 continue
-            if job.status == JobStatus.ACTIVE and not self._missing_for_long(queue, number):
+            since = before.get(number, passing)
+            may_run = job.status == JobStatus.ACTIVE and passing - since < self._settings.lease
+            if may_run or now - max(job.created_ms, job.started_ms) < SETTLE_MS:
+                waits[number] = since
                 continue
             if job.status == JobStatus.ACTIVE:
                 job.status = JobStatus.NEW.value
@@ -133,13 +150,6 @@ class Reconciler:
             expires = 0 if job.time_start else job.expires_at * 1000
             entries.append(Requeue(number, data, job.attempts, job.time_scheduled * 1000, job.priority, expires))
         return entries
-
-    def _missing_for_long(self, queue: Queue, number: int) -> bool:
-        first = self._missed.setdefault((queue, number), time.monotonic())
-        if time.monotonic() - first < self._settings.lease:
-            return False
-        del self._missed[queue, number]
-        return True
 
     def _settle(self, queue: Queue, number: int, data: bytes) -> None:
         """Write to OurDB the end that only Redis knows: a client that cancelled a waiting job died in between."""
