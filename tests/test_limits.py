@@ -51,6 +51,8 @@ def test_the_nearest_counts_and_what_was_changed_before_it() -> None:
     assert Limits(settings, {"c/t": Limit(jobs=7)}).of_topic(Queue.of("c", "t")) == Bound(7, 0, 0)
     assert Limits(settings, {"c": Limit()}).weight("c") == 1
     assert not Limits({}, {})
+    assert Limits({"c/*": Limit(key_jobs=2, key_rate="1/s")}, {}).of_keys(Queue.of("c", "t")) == Bound(2, 1, 1000)
+    assert Limits({"c/*": Limit(key_jobs=2)}, {}).of_topic(Queue.of("c", "t")) is None
 
 
 def test_only_circles_have_weights() -> None:

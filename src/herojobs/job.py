@@ -172,6 +172,7 @@ class Job(msgspec.Struct, omit_defaults=True):
         idempotency_key: a further submission to its queue with this key gives this job, for a while.
         unique_key: likewise, as long as `unique_until` says.
         unique_until: `finished`, `started`, or seconds since its submission; empty = finished.
+        limit_key: what it counts for where its topic limits keys (`Limit.key_jobs`), a customer say.
         expires_at: unix seconds; if it hasn't started by then it ends, with reason expired. 0 = never.
     """
 
@@ -215,6 +216,7 @@ class Job(msgspec.Struct, omit_defaults=True):
     unique_key: str = ""
     unique_until: str | int = ""
     expires_at: int = 0
+    limit_key: str = ""
 
     @property
     def queue(self) -> Queue:
@@ -372,7 +374,7 @@ def validate(job: Job, *, max_params: int = DEFAULT_MAX_PARAMS) -> Queue:
         raise InvalidJob("time_scheduled", job.time_scheduled, "negative", "unix seconds")
     if job.retries is not None or job.retry_delay is not None or job.retry_on is not None:
         _check_retries(job)
-    if job.idempotency_key or job.unique_key or job.unique_until:
+    if job.idempotency_key or job.unique_key or job.unique_until or job.limit_key:
         _check_keys(job)
     if job.expires_at:
         _check_expiry(job)
@@ -410,7 +412,7 @@ def _check_retries(job: Job) -> None:
 
 
 def _check_keys(job: Job) -> None:
-    for name in ("idempotency_key", "unique_key"):
+    for name in ("idempotency_key", "unique_key", "limit_key"):
         if len(getattr(job, name)) > MAX_KEY:
             raise InvalidJob(name, getattr(job, name), "too long", f"at most {MAX_KEY} characters")
     until = job.unique_until

@@ -34,13 +34,20 @@ class Limit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     rate: str = ""
     """How many of its jobs start in any span of time, like 10/s, 100/m, 5/30s or 1000/h; empty: any number."""
 
+    key_jobs: Annotated[int, Meta(ge=0, le=MAX_JOBS)] = 0
+    """Of a topic: how many jobs of one `limit_key` run at once; 0: any number."""
+
+    key_rate: str = ""
+    """Of a topic: how many jobs of one `limit_key` start in any span of time; empty: any number."""
+
     weight: Annotated[int, Meta(ge=1, le=MAX_WEIGHT)] = 1
     """Of a circle: how many jobs it gets started for each one of a circle of weight 1, while both have some
     waiting."""
 
     def __post_init__(self) -> None:
-        if self.rate:
-            parse_rate(self.rate)
+        for rate in (self.rate, self.key_rate):
+            if rate:
+                parse_rate(rate)
 
 
 class Bound(NamedTuple):
@@ -62,6 +69,7 @@ class Limits:
     def __init__(self, settings: Mapping[str, Limit], changed: Mapping[str, Limit]) -> None:
         self._limits = {limit_name(name): limit for name, limit in settings.items()} | dict(changed)
         self._topics: dict[Queue, Bound | None] = {}
+        self._keys: dict[Queue, Bound | None] = {}
         self._circles: dict[str, Bound | None] = {}
 
     def __bool__(self) -> bool:
@@ -70,25 +78,35 @@ class Limits:
     def of_topic(self, queue: Queue) -> Bound | None:
         """Return the bound of a queue: that of `circle/topic`, else of `circle/*`, else of `*/*`."""
         if queue not in self._topics:
-            self._topics[queue] = self._bound(str(queue), f"{queue.circle}/*", "*/*")
+            limit = self._nearest(str(queue), f"{queue.circle}/*", "*/*")
+            self._topics[queue] = _bound(limit.jobs, limit.rate) if limit else None
         return self._topics[queue]
+
+    def of_keys(self, queue: Queue) -> Bound | None:
+        """Return the bound of each key within a queue."""
+        if queue not in self._keys:
+            limit = self._nearest(str(queue), f"{queue.circle}/*", "*/*")
+            self._keys[queue] = _bound(limit.key_jobs, limit.key_rate) if limit else None
+        return self._keys[queue]
 
     def of_circle(self, circle: str) -> Bound | None:
         """Return the bound of all topics of a circle taken together: that of the circle, else of `*`."""
         if circle not in self._circles:
-            self._circles[circle] = self._bound(circle, "*")
+            limit = self._nearest(circle, "*")
+            self._circles[circle] = _bound(limit.jobs, limit.rate) if limit else None
         return self._circles[circle]
 
     def weight(self, circle: str) -> int:
         """Return a circle's weight."""
-        limit = self._limits.get(circle) or self._limits.get("*")
+        limit = self._nearest(circle, "*")
         return limit.weight if limit else 1
 
-    def _bound(self, *names: str) -> Bound | None:
-        limit = next((self._limits[name] for name in names if name in self._limits), None)
-        if limit is None or not (limit.jobs or limit.rate):
-            return None
-        return Bound(limit.jobs, *(parse_rate(limit.rate) if limit.rate else (0, 0)))
+    def _nearest(self, *names: str) -> Limit | None:
+        return next((self._limits[name] for name in names if name in self._limits), None)
+
+
+def _bound(jobs: int, rate: str) -> Bound | None:
+    return Bound(jobs, *(parse_rate(rate) if rate else (0, 0))) if jobs or rate else None
 
 
 def parse_rate(text: str) -> tuple[int, int]:
@@ -126,10 +144,13 @@ def check_limit(name: str, limit: Limit) -> Limit:
     Raises:
         InvalidLimit: it doesn't; the error says why.
     """
-    if not 0 <= limit.jobs <= MAX_JOBS:
-        raise InvalidLimit("jobs", limit.jobs, "out of range", f"0 (any number) to {MAX_JOBS:,}")
+    for field in ("jobs", "key_jobs"):
+        if not 0 <= getattr(limit, field) <= MAX_JOBS:
+            raise InvalidLimit(field, getattr(limit, field), "out of range", f"0 (any number) to {MAX_JOBS:,}")
     if not 1 <= limit.weight <= MAX_WEIGHT:
         raise InvalidLimit("weight", limit.weight, "out of range", f"1 to {MAX_WEIGHT:,}")
     if "/" in limit_name(name) and limit.weight != 1:
         raise InvalidLimit("weight", limit.weight, "only circles have one", "the circle's name")
+    if "/" not in limit_name(name) and (limit.key_jobs or limit.key_rate):
+        raise InvalidLimit("name", name, "keys are limited within a topic", "circle/topic, circle/* or */*")
     return limit

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from herojobs.limits import Bound
 from herojobs.live import calls
-from herojobs.live.limits import free_slots, keep_slots, slot, take_slots
+from herojobs.live.limits import enter_keys, free_slots, keep_slots, leave_keys, slot, take_slots
 from herojobs.live.redis import BlockingRedis
 from herojobs.names import Queue
 from live.driver import Driver
@@ -91,3 +91,45 @@ def test_unused_slots_count_no_start(redis: Redis) -> None:
     assert redis.run(take_slots("c", 9, bound, LEASE, "b", now=T0 + 500)).slots == 2
     assert redis.run(take_slots("c", 9, bound, LEASE, "c", now=T0 + 600)) == (0, T0 + 1001)
     assert redis.run(take_slots("c", 9, bound, LEASE, "d", now=T0 + 1001)).slots == 2
+
+
+def enter(redis: Redis, bound: Bound, token: str, *ids: int, now: int = T0) -> list[bool]:
+    return redis.run(enter_keys(Q, token, [(id, "k") for id in ids], bound, now=now))
+
+
+def test_jobs_of_a_key_wait_for_each_other_in_their_order(redis: Redis) -> None:
+    submit(redis, 4)
+    one = Bound(1, 0, 0)
+    claim(redis, 4, Bound(0, 0, 0))
+    assert enter(redis, one, "a", 1, 2, 3) == [True, False, False]
+    assert redis.run(enter_keys(Q, "a", [(4, "other")], one, now=T0)) == [True]
+    assert redis.run(calls.counts(Q))[:4] == (0, 0, 2, 2)
+    assert redis.command("HGET", "herojobs:c:t:2", "at") == b"0", "its start isn't counted"
+    redis.run(calls.cancel(Q, 2, b"{}", 10))
+    redis.run(calls.finish(Q, [(1, "a", b"{}", "done")], 10, now=T0))
+    redis.run(leave_keys(Q, [(1, "k")], now=T0))
+    again = claim(redis, 5, Bound(0, 0, 0), "b")
+    assert [each.number for each in again.jobs] == [3]
+    assert enter(redis, one, "b", 3) == [True]
+
+
+def test_a_member_whose_lease_is_gone_counts_no_more(redis: Redis) -> None:
+    submit(redis, 2)
+    one = Bound(1, 0, 0)
+    claim(redis, 2, Bound(0, 0, 0))
+    assert enter(redis, one, "a", 1, 2) == [True, False]
+    redis.run(calls.finish(Q, [(1, "a", b"{}", "done")], 10, now=T0))  # and its WatchDog died before it said the rest
+    assert [each.number for each in claim(redis, 5, Bound(0, 0, 0), "b", T0 + 10_001).jobs] == [2]
+    assert enter(redis, one, "b", 2, now=T0 + 10_001) == [True]
+
+
+def test_starts_of_a_key_in_a_window(redis: Redis) -> None:
+    submit(redis, 6)
+    two = Bound(0, 2, 1000)
+    claim(redis, 6, Bound(0, 0, 0))
+    assert enter(redis, two, "a", *range(1, 7)) == [True, True, False, False, False, False]
+    assert [redis.command("ZSCORE", "herolater:c:t", id) for id in (3, 4, 5, 6)] == [
+        b"%d" % (T0 + each) for each in (1001, 1001, 2001, 2001)
+    ]
+    assert [each.number for each in claim(redis, 6, Bound(0, 0, 0), "b", T0 + 1001).jobs] == [3, 4]
+    assert enter(redis, two, "b", 3, 4, now=T0 + 1001) == [True, True]

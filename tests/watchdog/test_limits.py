@@ -51,6 +51,33 @@ def test_no_more_run_at_once_over_two_watchdogs(
     assert most_at_once(file) == 2
 
 
+@pytest.mark.parametrize("crash", [False, True])
+def test_jobs_of_a_key_run_one_by_one_and_keep_nobody_else(
+    hero: HeroJobs, start: Start, tmp_path: Path, crash: bool
+) -> None:
+    hero.set_limit("c/t", key_jobs=1)
+    for _ in range(2):
+        start(workers=2)
+    files = {key: tmp_path / f"spans-{key}" for key in ("", "x", "y")}
+    jobs = hero.submit_many(
+        [
+            Job(params=f"!!good.span file:'{files[key]}' seconds:0.03", circle_id="c", topic="t", limit_key=key)
+            for key in ["x"] * 20 + ["y"] * 5 + [""] * 10
+        ]
+    )
+    if crash:
+        jobs.append(hero.submit("!!bad.die", circle_id="c", topic="t", limit_key="x", max_attempts=2))
+        jobs.append(hero.submit(f"!!good.span file:'{files['x']}'", circle_id="c", topic="t", limit_key="x"))
+    done = [hero.wait(job, 30) for job in jobs]
+    assert [job.reason for job in done] == ["done"] * 35 + (["killed", "done"] if crash else [])
+    assert (most_at_once(files["x"]), most_at_once(files["y"])) == (1, 1)
+    assert max(job.ended_ms for job in done[20:35]) < max(job.ended_ms for job in done[:20])
+    assert {job.attempts for job in done[:35]} == {1}
+    order = [ref for ref, what, _ in spans(files["x"]) if what == "start"]
+    numbers = [int(ref.rpartition("/")[2]) for ref in order if int(ref.rpartition("/")[2]) <= 20]
+    assert all(abs(number - place) <= 6 for place, number in enumerate(numbers, 1)), "nearly in their order"
+
+
 @pytest.mark.parametrize("name", ["c/t", "c"])
 def test_no_more_start_in_a_time(hero: HeroJobs, start: Start, tmp_path: Path, name: str) -> None:
     file = tmp_path / "spans"
@@ -86,6 +113,8 @@ def test_limits_change_while_watchdogs_run(hero: HeroJobs, start: Start, tmp_pat
         (lambda: hero.remove_limit("c/t"), "none of this name"),
         (lambda: hero.set_limit("c/t", weight=3), "only circles"),
         (lambda: hero.set_limit("c", rate="often"), "no rate"),
+        (lambda: hero.set_limit("c", key_jobs=1), "within a topic"),
+        (lambda: hero.set_limit("c/t", key_rate="-"), "no rate"),
     ):
         with pytest.raises(InvalidLimit, match=told):
             call()

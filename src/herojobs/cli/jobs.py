@@ -66,6 +66,7 @@ UniqueUntil = Annotated[
 Expires = Annotated[
     str | None, typer.Option(help="When it ends unless it has started: ISO date and time, or a delay like 90s, 10m.")
 ]
+LimitKey = Annotated[str, typer.Option(help="What it counts for where its topic limits keys: a customer, say.")]
 Keep = Annotated[bool, typer.Option("--log", help="Keep its output.")]
 AfterJobs = Annotated[list[str] | None, typer.Option("--after", help="A job that must be over first; repeatable.")]
 OnFailure = Annotated[
@@ -92,6 +93,7 @@ def submit(
     idempotency_key: IdempotencyKey = "",
     unique_key: UniqueKey = "",
     unique_until: UniqueUntil = "",
+    limit_key: LimitKey = "",
     after: AfterJobs = None,
     on_failure: OnFailure = "cancel",
     log: Keep = False,
@@ -119,6 +121,7 @@ def submit(
             idempotency_key=idempotency_key,
             unique_key=unique_key,
             unique_until=_unique_until(unique_until),
+            limit_key=limit_key,
             expires_at=None if expires is None else times.moment(expires, 1, "expires"),
             tags=tag or (),
         )

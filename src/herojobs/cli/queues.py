@@ -107,16 +107,20 @@ def set_limit(
     name: LimitName,
     jobs: Annotated[int | None, typer.Option(help="Jobs that run at once; 0 = any number.")] = None,
     rate: Annotated[str | None, typer.Option(help="Starts in any span of time, like 10/s, 100/m, 5/30s.")] = None,
+    key_jobs: Annotated[
+        int | None, typer.Option(help="Jobs of one limit key that run at once; 0 = any number.")
+    ] = None,
+    key_rate: Annotated[str | None, typer.Option(help="Starts of one limit key in any span of time.")] = None,
     weight: Annotated[
         int | None, typer.Option(help="Of a circle: its share while others wait too; normally 1.")
     ] = None,
     json: Json = False,
 ) -> None:
     """Limit a circle or topic from now on; what isn't given stays as it is."""
-    if jobs is None and rate is None and weight is None:
-        common.fail("give --jobs, --rate or --weight", common.USAGE)
+    if all(each is None for each in (jobs, rate, key_jobs, key_rate, weight)):
+        common.fail("give --jobs, --rate, --key-jobs, --key-rate or --weight", common.USAGE)
     with options.client() as hero:
-        limit = hero.set_limit(name, jobs=jobs, rate=rate, weight=weight)
+        limit = hero.set_limit(name, jobs=jobs, rate=rate, key_jobs=key_jobs, key_rate=key_rate, weight=weight)
     common.print_json({name: limit}) if json else print(f"{name}: {_limit_text(limit)}")
 
 
@@ -145,6 +149,8 @@ def remove_limit(name: LimitName, json: Json = False) -> None:
 def _limit_text(limit: Limit) -> str:
     parts = [f"{limit.jobs:,} at once"] if limit.jobs else []
     parts += [limit.rate] if limit.rate else []
+    parts += [f"{limit.key_jobs:,} at once a key"] if limit.key_jobs else []
+    parts += [f"{limit.key_rate} a key"] if limit.key_rate else []
     parts += [f"weight {limit.weight}"] if limit.weight != 1 else []
     return ", ".join(parts) or "no limit"
 

@@ -146,7 +146,7 @@ class Again:
 
 COPIED = (
     "session_key", "circle_id", "topic", "params", "params_type", "timeout", "log", "max_attempts", "priority", "tags",
-    "retries", "retry_delay", "retry_on", "expires_at", "idempotency_key", "unique_key", "unique_until",
+    "retries", "retry_delay", "retry_on", "limit_key", "expires_at", "idempotency_key", "unique_key", "unique_until",
 )  # fmt: skip
 """Fields that can be changed in a duplicate; it takes them over, but for the following."""
 ONE_JOBS_OWN = frozenset({"expires_at", "idempotency_key", "unique_key", "unique_until"})

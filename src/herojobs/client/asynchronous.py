@@ -69,6 +69,7 @@ class AsyncHeroJobs:
         unique_key: str = "",
         unique_until: str | int = "",
         expires_at: int | datetime | None = None,
+        limit_key: str = "",
         if_exists: str = "return",
         after: Iterable[AnyRef | After] = (),
         on_failure: str = "cancel",
@@ -93,6 +94,7 @@ class AsyncHeroJobs:
             unique_key,
             unique_until,
             expires_at,
+            limit_key,
             after,
             on_failure,
         )
@@ -224,10 +226,17 @@ class AsyncHeroJobs:
         return await (await self._core()).rules.limits()
 
     async def set_limit(
-        self, name: str, *, jobs: int | None = None, rate: str | None = None, weight: int | None = None
+        self,
+        name: str,
+        *,
+        jobs: int | None = None,
+        rate: str | None = None,
+        key_jobs: int | None = None,
+        key_rate: str | None = None,
+        weight: int | None = None,
     ) -> Limit:
         """Limit a circle or topic from now on; see `HeroJobs.set_limit`."""
-        return await (await self._core()).rules.set_limit(name, jobs, rate, weight)
+        return await (await self._core()).rules.set_limit(name, jobs, rate, key_jobs, key_rate, weight)
 
     async def remove_limit(self, name: str) -> None:
         """Undo `set_limit`; see `HeroJobs.remove_limit`."""

@@ -80,6 +80,7 @@ class HeroJobs:
         unique_key: str = "",
         unique_until: str | int = "",
         expires_at: int | datetime | None = None,
+        limit_key: str = "",
         if_exists: str = "return",
         after: Iterable[AnyRef | After] = (),
         on_failure: str = "cancel",
@@ -109,6 +110,7 @@ class HeroJobs:
             unique_key: likewise while a job with this key is there, as long as `unique_until` says.
             unique_until: `finished` (the default): until that job is over; `started`; or seconds since its submission.
             expires_at: if it hasn't started by then it ends, with reason `expired`: unix seconds or a datetime.
+            limit_key: what it counts for where its topic limits keys, see `set_limit`: a customer, say.
             if_exists: what happens if its key is taken: `return` the job that has it, or `raise`.
             after: jobs of the circle that must be over before it runs; `After` gives one of them an `on_failure` of
                 its own.
@@ -144,6 +146,7 @@ class HeroJobs:
             unique_key,
             unique_until,
             expires_at,
+            limit_key,
             after,
             on_failure,
         )
@@ -418,7 +421,14 @@ class HeroJobs:
         return run_sync(self._core.rules.limits())
 
     def set_limit(
-        self, name: str, *, jobs: int | None = None, rate: str | None = None, weight: int | None = None
+        self,
+        name: str,
+        *,
+        jobs: int | None = None,
+        rate: str | None = None,
+        key_jobs: int | None = None,
+        key_rate: str | None = None,
+        weight: int | None = None,
     ) -> Limit:
         """Limit a circle or topic from now on, in all WatchDogs of the home; what isn't given stays as it is.
 
@@ -426,6 +436,8 @@ class HeroJobs:
             name: `circle` (all its topics together), `circle/topic`, `circle/*` (each topic of it), `*` or `*/*`.
             jobs: how many of its jobs run at once; 0 = any number.
             rate: how many start in any span of time, like `100/m`; empty = any number.
+            key_jobs: of a topic: how many of its jobs of one `limit_key` run at once; 0 = any number.
+            key_rate: of a topic: how many of its jobs of one `limit_key` start in any span of time; empty = any number.
             weight: of a circle: how many jobs it gets started for each one of a circle of weight 1.
 
         Returns:
@@ -434,7 +446,7 @@ class HeroJobs:
         Raises:
             InvalidLimit: the name or a value is wrong.
         """
-        return run_sync(self._core.rules.set_limit(name, jobs, rate, weight))
+        return run_sync(self._core.rules.set_limit(name, jobs, rate, key_jobs, key_rate, weight))
 
     def remove_limit(self, name: str) -> None:
         """Undo `set_limit`; one that the settings have under this name counts again.

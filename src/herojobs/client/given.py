@@ -37,6 +37,7 @@ def new_job(
     unique_key: str,
     unique_until: str | int,
     expires_at: int | datetime | None,
+    limit_key: str,
     after: Iterable[AnyRef | After],
     on_failure: str,
 ) -> Job:
@@ -60,6 +61,7 @@ def new_job(
         unique_key=unique_key,
         unique_until=unique_until,
         expires_at=_seconds(expires_at),
+        limit_key=limit_key,
         after=[as_after(each, on_failure) for each in after],
     )
 

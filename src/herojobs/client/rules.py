@@ -51,10 +51,18 @@ class RuleBook:
         set_ = {limit_name(name): limit for name, limit in self._settings.limit.items()}
         return dict(sorted((set_ | self._file.read().limits).items()))
 
-    async def set_limit(self, name: str, jobs: int | None, rate: str | None, weight: int | None) -> Limit:
+    async def set_limit(
+        self,
+        name: str,
+        jobs: int | None,
+        rate: str | None,
+        key_jobs: int | None,
+        key_rate: str | None,
+        weight: int | None,
+    ) -> Limit:
         """Change a limit; see `HeroJobs.set_limit`."""
         fixed = limit_name(name)
-        given = {"jobs": jobs, "rate": rate, "weight": weight}
+        given = {"jobs": jobs, "rate": rate, "key_jobs": key_jobs, "key_rate": key_rate, "weight": weight}
         changes = {field: value for field, value in given.items() if value is not None}
 
         def make(rules: Rules) -> Rules:

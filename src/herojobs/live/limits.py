@@ -1,4 +1,4 @@
-"""The calls about slots: what jobs of a circle hold while they run, so that a limit holds over all its topics.
+"""The calls about limits that the claim can't look at: those of circles, and of keys within a topic.
 
 A script touches one queue's keys, so a limit over several queues can't be looked at while one of them is claimed
 from. A WatchDog takes slots of the circle first, claims as many jobs as it was given slots, and gives back what it
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from herojobs.limits import Bound
-from herojobs.live.call import Call, proven
+from herojobs.live.call import Call, JobKey, flags, proven
 from herojobs.names import Queue
 
 
@@ -55,3 +55,32 @@ def keep_slots(circle: str, slots: Iterable[str], lease_ms: int, *, now: int = 0
 def slot(token: str, number: int) -> str:
     """Return the name of a slot."""
     return f"{token}:{number}"
+
+
+def enter_keys(
+    queue: Queue, token: str, jobs: Iterable[tuple[JobKey, str]], bound: Bound, *, now: int = 0
+) -> Call[list[bool]]:
+    """Look whether claimed jobs may run within the limits of their keys; those that may not go back to wait.
+
+    Args:
+        queue: their queue.
+        token: the claim's.
+        jobs: id and key of each.
+        bound: what holds for each key.
+        now: unix milliseconds, 0 for the server's clock.
+
+    Returns:
+        for each job whether it may run.
+    """
+    args: list[str | bytes | int] = [now, proven(token), *bound]
+    for id, key in jobs:
+        args += (id, key)
+    return Call("enter_keys", queue, args, flags)
+
+
+def leave_keys(queue: Queue, jobs: Iterable[tuple[JobKey, str]], *, now: int = 0) -> Call[None]:
+    """Have the next jobs of keys come in the places of jobs that are over; `jobs` are their ids and keys."""
+    args: list[str | bytes | int] = [now]
+    for id, key in jobs:
+        args += (id, key)
+    return Call("leave_keys", queue, args, lambda _: None)

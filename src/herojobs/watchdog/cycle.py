@@ -75,7 +75,7 @@ class Cycle:
         self._wrong_rules = False
         self._expired: set[Queue] = set()
         self.throttle = Throttle(turns, int(settings.lease * 1000), self._life.token)
-        self.throttle.set_limits(Limits(settings.limit, {}))
+        self._set_limits(Limits(settings.limit, {}))
         self.calls = Apart(redis)
         self.pool = Pool(self._loop, settings, self._due.set)
         self.hungry = asyncio.Event()
@@ -96,8 +96,12 @@ class Cycle:
             self.pool.is_paused = self._turns.is_paused = rules.is_paused if rules.paused else None
             self._turns.heed_pauses()
             self.pool.hold_paused()
-            self.throttle.set_limits(Limits(self._settings.limit, rules.limits))
+            self._set_limits(Limits(self._settings.limit, rules.limits))
             self._due.set()
+
+    def _set_limits(self, limits: Limits) -> None:
+        self.throttle.set_limits(limits)
+        self._life.key_bound = limits.of_keys if limits else None
 
     def end_expired(self, queue: Queue) -> None:
         """Have jobs of a queue whose time to start is over ended with the next exchange."""

@@ -24,6 +24,7 @@ from herojobs.job import Job, JobStatus, Reason, now_ms
 from herojobs.limits import Bound
 from herojobs.live.call import Call, JobKey, job_key
 from herojobs.live.calls import Back, Claimed, bury, claim, claim_expired, finish, progress, put_back, start
+from herojobs.live.limits import enter_keys, leave_keys
 from herojobs.live.transport import Redis
 from herojobs.names import Queue, Ref
 from herojobs.outcome import Cancelled, Expired, Failed, Lost, ParentFailed, Refused, apply
@@ -66,6 +67,9 @@ class Life:
         self._adoption = Adoption(store, redis)
         self._gate = Gate(settings, redis) if settings.require_session else None
         self._flows = Flows(store, redis)
+        self.key_bound: Callable[[Queue], Bound | None] | None = None
+        """Tells what holds for each key of a queue; None: no queue limits keys."""
+        self._redis = redis
         self.mirrored: list[tuple[str, bytes]] = []
         """Keys and JSON of jobs that one old program reads under their legacy key (setting `legacy_mirror`)."""
 
@@ -140,6 +144,8 @@ class Life:
             runs.append(run)
         if self._gate is not None and runs:
             runs = await self._let_through(queue, runs, ended)
+        if self.key_bound is not None and (bound := self.key_bound(queue)):
+            runs = await self._enter(queue, token, runs, bound)
         puts = [_activated(run, now) for run in runs]
         runs, refused = await self._put(queue, runs, puts)
         if refused:  # something wrote to them between our look and our write: look again at the next claim
@@ -165,6 +171,22 @@ class Life:
             run.outcome = Refused(why)
             ended.append(run)
         return [run for run in runs if run not in refusals]
+
+    async def _enter(self, queue: Queue, token: str, runs: list[Run], bound: Bound) -> list[Run]:
+        """Return the runs that the limits of their keys allow; the others' jobs wait in Redis."""
+        keyed = [run for run in runs if run.job.limit_key]
+        if not keyed:
+            return runs
+        flags = await self._redis.run(enter_keys(queue, token, [(run.id, run.job.limit_key) for run in keyed], bound))
+        waiting = {run for run, may in zip(keyed, flags, strict=True) if not may}
+        return [run for run in runs if run not in waiting]
+
+    def _leave(self, queue: Queue, runs: Iterable[Run]) -> list[Call[Any]]:
+        """Return the calls that have others take the places of runs whose keys are limited."""
+        if self.key_bound is None or not self.key_bound(queue):
+            return []
+        left = [(run.id, run.job.limit_key) for run in runs if run.job.limit_key]
+        return [leave_keys(queue, left)] if left else []
 
     def tell_started(self, runs: Iterable[Run]) -> list[Call[Any]]:
         """Return the calls that tell Redis of runs that are active."""
@@ -200,6 +222,7 @@ class Life:
             accepted, refused = await self._put(queue, group, puts)
             for run in refused:
                 log.warning("%s: another WatchDog has taken it over; what this one found is dropped", run.ref)
+            left = self._leave(queue, accepted)
             if again := [run for run in accepted if run.retry_ms]:
                 accepted = [run for run in accepted if not run.retry_ms]
                 calls += _retries(queue, again)
@@ -211,6 +234,7 @@ class Life:
                 calls.append(finish(queue, ends, self._ttl))
                 if str(queue) == self._settings.legacy_mirror:
                     self.mirrored += [(f"jobsmanager:{id}", data) for id, _, data, _ in ends if isinstance(id, int)]
+            calls += left
         return calls
 
     def _prepare_retry(self, queue: Queue, job: Job, now: int) -> int:
@@ -245,6 +269,7 @@ class Life:
             if accepted:
                 back = [(run.id, run.token, for_redis(run.job, run.id, run.data)) for run in reversed(accepted)]
                 calls.append(put_back(queue, back, count_attempt=counted))
+                calls += self._leave(queue, accepted)
         return calls
 
     async def _put(self, queue: Queue, runs: Sequence[Run], puts: list[Put]) -> tuple[list[Run], list[Run]]:

@@ -80,6 +80,12 @@ local function note_starts(count, window, token)
   call('PEXPIRE', rate, window + 1)
 end
 
+-- The names of what is kept of a key by which jobs are limited: ids that run, ids that wait, the latest starts.
+local function key_names(key)
+  local of = q .. ':' .. key
+  return 'herokey:' .. of, 'herokeyline:' .. of, 'herokeyrate:' .. of
+end
+
 -- Puts ids back at the head, in their order; those with a priority go to their place.
 local function to_head(ids)
   local list = {}
