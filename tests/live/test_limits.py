@@ -23,8 +23,8 @@ def submit(redis: Redis, count: int) -> None:
     redis.run(calls.submit(Q, [(id, b'{"jobid":%d}' % id, 0, 0) for id in range(1, count + 1)], now=T0))
 
 
-def claim(redis: Redis, n: int, bound: Bound, token: str = "a", now: int = T0) -> calls.Claim:
-    return redis.run(calls.claim(Q, n, LEASE, token, bound, now=now))
+def claim(redis: Redis, n: int, bound: Bound, token: str = "a", now: int = T0, lease: int = LEASE) -> calls.Claim:
+    return redis.run(calls.claim(Q, n, lease, token, bound, now=now))
 
 
 def test_so_many_at_once_and_no_more(redis: Redis) -> None:
@@ -54,12 +54,12 @@ def test_no_window_has_more_starts_than_the_rate_and_none_is_refused_that_fits(
     now, began = T0, list[int]()
     for number, (pause, n) in enumerate(claims):
         now += pause
-        answer = claim(redis, n, Bound(0, starts, window), f"t{number}", now)
+        answer = claim(redis, n, Bound(0, starts, window), f"t{number}", now, 10**9)
         fits = starts - sum(1 for each in began if each > now - window)
         assert len(answer.jobs) == min(n, fits)
         began += [now] * len(answer.jobs)
         if len(answer.jobs) < n:
-            following = claim(redis, 1, Bound(0, starts, window), f"n{number}", answer.next_due)
+            following = claim(redis, 1, Bound(0, starts, window), f"n{number}", answer.next_due, 10**9)
             assert len(following.jobs) == 1, "it says when the next start is allowed"
             now = answer.next_due
             began.append(now)

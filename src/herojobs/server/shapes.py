@@ -45,6 +45,7 @@ class NewJob(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     unique_key: str = ""
     unique_until: str | int = ""
     expires_at: int = 0
+    limit_key: str = ""
     after: list[After] = []
 
 

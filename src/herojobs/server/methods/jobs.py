@@ -62,6 +62,7 @@ def made(new: NewJob, caller: Caller) -> Job:
         unique_key=new.unique_key,
         unique_until=new.unique_until,
         expires_at=new.expires_at,
+        limit_key=new.limit_key,
         after=new.after,
         session_key=caller.key,
     )
@@ -94,6 +95,7 @@ async def submit(
     idempotency_key: str = "",
     unique_until: str | int = "",
     expires_at: int = 0,
+    limit_key: str = "",
     after: list[After] = [],  # noqa: B006 - it is read, never changed
     if_exists: IfExists = "return",
 ) -> Job:
@@ -118,6 +120,7 @@ async def submit(
         unique_key: likewise while a job with this key is there, as long as `unique_until` says
         unique_until: finished: until that job is over; started; or seconds since its submission
         expires_at: unix seconds; a job that hasn't started by then ends, with reason expired; 0 = never
+        limit_key: what it counts for where its topic limits keys: a customer, say
         after: jobs of the circle that must be over before it runs, each with what becomes of it if that one fails
         if_exists: what happens if its key is taken: return the job that has it, or raise
     """
@@ -140,6 +143,7 @@ async def submit(
         unique_key=unique_key,
         unique_until=unique_until,
         expires_at=expires_at,
+        limit_key=limit_key,
         after=after,
     )
     if if_exists == "raise":
