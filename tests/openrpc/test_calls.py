@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from herojobs.errors import RpcError
+from herojobs.openrpc import ALL
 from herojobs.openrpc.document import DocumentedMethod
 from herojobs.service_settings import Service
 from openrpc.conftest import Calls, Peer
@@ -186,7 +187,7 @@ async def test_a_document_that_one_process_refreshes_is_seen_by_all(calls: Calls
     (answered,) = await calls(other, {"method": "pets.list"})
     assert answered.error is not None
     assert answered.error.code == -32601
-    assert await one.document("pets", calls.context(circle=""), refresh=True) is not None
+    assert await one.document("pets", calls.context(circle=ALL), refresh=True) is not None
     (answered,) = await calls(other, {"method": "pets.list"})
     assert answered.error is None
     assert peer.looked()[1]["discover"] == discovered + 1

@@ -171,12 +171,12 @@ def _services() -> Any:
 def _run(use: Callable[[Caller, CallContext], Awaitable[T]]) -> T:
     """Run something with a caller that tells on stderr what a job's log would hold."""
     from herojobs.jsonrpc.methods import Methods
-    from herojobs.openrpc import CallContext, Caller, PythonMethods
+    from herojobs.openrpc import ALL, CallContext, Caller, PythonMethods
 
     async def run() -> T:
         caller = Caller(options.settings(), PythonMethods(Methods()))
         try:
-            return await use(caller, CallContext("command", "", lambda text: print(text, file=sys.stderr)))
+            return await use(caller, CallContext("command", ALL, lambda text: print(text, file=sys.stderr)))
         finally:
             await caller.close()
 

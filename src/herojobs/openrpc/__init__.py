@@ -17,7 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from herojobs.errors import RpcError
-from herojobs.openrpc.context import CallContext, MethodInfo
+from herojobs.openrpc.context import ALL, CallContext, MethodInfo
 from herojobs.openrpc.local import PythonMethods, load_methods, method, method_schema
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from herojobs.openrpc.services import Services
 
 __all__ = [
-    "Answered", "CallContext", "Caller", "MethodInfo", "PythonMethods", "RpcError", "Services",
+    "ALL", "Answered", "CallContext", "Caller", "MethodInfo", "PythonMethods", "RpcError", "Services",
     "load_methods", "method", "method_schema",
 ]  # fmt: skip
 

@@ -16,7 +16,7 @@ import msgspec
 from herojobs.errors import RpcError
 from herojobs.jsonrpc.codes import Code
 from herojobs.jsonrpc.messages import Answer, encode_batch
-from herojobs.openrpc.context import CallContext, MethodInfo
+from herojobs.openrpc.context import ALL, CallContext, MethodInfo
 from herojobs.openrpc.document import BrokenDocument, DocumentedMethod, unknown_method
 from herojobs.openrpc.faults import Fault, bad_answer, refused
 from herojobs.openrpc.guard import Guard
@@ -130,15 +130,13 @@ class Caller:
 
         Args:
             service: its name.
-            context: who asks; an empty circle is an administrator, who sees all services.
+            context: who asks.
             refresh: whether to ask the service though a current document is at hand; other processes see the new one.
 
         Raises:
             Fault: there is no such service, or the document that its settings name can't be read.
         """
-        found = await self._peer(service, self.services.get(service, context.circle or None)).document(
-            context, refresh=refresh
-        )
+        found = await self._peer(service, self._service(service, context)).document(context, refresh=refresh)
         return None if found is None else found.raw
 
     async def methods(self, circle: str, context: CallContext | None = None) -> list[MethodInfo]:
@@ -220,7 +218,10 @@ class Caller:
             return peer
         if not service:
             return None
-        return self._peer(service, self.services.get(service, context.circle or None))
+        return self._peer(service, self._service(service, context))
+
+    def _service(self, name: str, context: CallContext) -> Service:
+        return self.services.get(name, None if context.circle == ALL else context.circle)
 
     def _peer(self, name: str, service: Service) -> Peer:
         peer = self._peers.get(name)

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+ALL = "*"
+"""In the place of a circle: an administrator's, who sees the services of all circles; no circle can be called so."""
+
 
 @dataclass(slots=True)
 class CallContext:
@@ -15,7 +18,8 @@ class CallContext:
 
     Attributes:
         ref: reference of the job, `circle/topic/id`; the ids of its calls are made of it.
-        circle: its circle, name fixed: it decides which services there are. Empty: an administrator, who sees all.
+        circle: its circle, name fixed: it decides which services there are. `ALL`: an administrator,
+            who sees all.
         write: takes a line for the job's log.
         deadline: monotonic time when it must be over: no further attempt begins after it.
         made: how many calls it has made so far; ids and idempotency keys go on from there.

@@ -21,7 +21,6 @@ from herojobs.heroscript import Money, Registry, Size
 from herojobs.heroscript.handler import Handler
 from herojobs.job import Job
 from herojobs.jsonrpc.methods import Method
-from herojobs.names import queue_name_fix
 from herojobs.openrpc import MethodInfo, method_schema
 from herojobs.processors.base import JobContext
 from herojobs.processors.openrpc_local import JobCallContext, LocalMethods
@@ -82,7 +81,7 @@ class JobTools:
         Raises:
             AIFailure: methods or functions that the settings name can't be loaded.
         """
-        circle = queue_name_fix(job.circle_id)
+        circle = context.ref.partition("/")[0]
         deadline = time.monotonic() + (job.timeout or self._settings.default_timeout)
         call_context = JobCallContext(context.ref, circle, context.log, deadline, job=job, job_context=context)
         try:

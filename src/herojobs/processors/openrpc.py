@@ -64,7 +64,7 @@ class OpenRpcProcessor:
         """Make the calls on the event loop."""
         plan = _plan(job)
         deadline = time.monotonic() + (job.timeout or self._settings.default_timeout)
-        circle = queue_name_fix(job.circle_id)
+        circle = context.ref.partition("/")[0]
         call_context = JobCallContext(context.ref, circle, context.log, deadline, job=job, job_context=context)
         if _CALLER not in sys.modules:  # HTTP and schemas take too long to import for an event loop
             await asyncio.to_thread(importlib.import_module, _CALLER)

@@ -8,7 +8,7 @@ from herojobs.errors import RpcError, did_you_mean
 from herojobs.jsonrpc import Example
 from herojobs.jsonrpc.codes import Code
 from herojobs.jsonrpc.methods import invalid_params
-from herojobs.openrpc import CallContext
+from herojobs.openrpc import ALL, CallContext
 from herojobs.server import document
 from herojobs.server.caller import Caller
 from herojobs.server.methods.registry import method
@@ -105,7 +105,7 @@ async def _described(caller: Caller, name: str, *, refresh: bool) -> Service:
     if name == OURSELVES:
         return Service(name, url, document.encoded(caller.url))
     told: list[str] = []
-    found = await caller.backend.calls().document(name, CallContext("", "", told.append), refresh=refresh)
+    found = await caller.backend.calls().document(name, CallContext("", ALL, told.append), refresh=refresh)
     if refresh and told:
         raise RpcError(Code.UNREACHABLE, told[-1])
     return Service(name, url, found)
