@@ -24,6 +24,6 @@ else
   if ttl > 0 then call('EXPIRE', key, ttl) end
 end
 tell('error', id, ',"status":"error"')
-if old[4] then tell_kids(id, false) end
+if old[4] then flows().tell_kids(id, false) end
 publish()
 return 'removed'

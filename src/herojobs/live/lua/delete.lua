@@ -9,6 +9,6 @@ if displaced(id, old[1], old[2]) then return 'missing' end
 local found = unqueue(id) + call('UNLINK', key)
 if found == 0 then return 'missing' end
 tell('deleted', id)
-if old[3] then tell_kids(id, false) end
+if old[3] then flows().tell_kids(id, false) end
 publish()
 return 'deleted'

@@ -16,7 +16,7 @@ local function remove(id)
     others[#others + 1] = id
   end
   tell('removed', id, ',"status":"error"')
-  if old[5] then tell_kids(id, false) end
+  if old[5] then flows().tell_kids(id, false) end
 end
 while #ours < limit and left > 0 do
   local n = math.min(limit - #ours, left)
@@ -25,7 +25,7 @@ while #ours < limit and left > 0 do
     local pairs_ = call('ZPOPMIN', prio, n)
     if #pairs_ == 0 then pairs_ = call('ZPOPMIN', later, n) end
     if #pairs_ == 0 then
-      pairs_ = call('ZPOPMIN', held, n)
+      pairs_ = call('ZPOPMIN', 'heroheld:' .. q, n)
       for i = 1, #pairs_, 2 do call('UNLINK', 'herowait:' .. q .. ':' .. pairs_[i]) end
     end
     for i = 1, #pairs_, 2 do ids[#ids + 1] = pairs_[i] end

@@ -37,7 +37,7 @@ for i = 3, #ARGV, 5 do
       end
     end
     tell(ARGV[i + 4], id, ',"status":"' .. ARGV[i + 4] .. '"')
-    if was[4] then tell_kids(id, ARGV[i + 4] == 'done') end
+    if was[4] then flows().tell_kids(id, ARGV[i + 4] == 'done') end
   end
 end
 publish()
