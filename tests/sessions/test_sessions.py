@@ -6,11 +6,14 @@ import re
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import strategies
 
 from herojobs.errors import InvalidSession, RedisUnavailable, SessionError, SessionNotFound
 from herojobs.sessions import Role, Session, Sessions
@@ -69,6 +72,14 @@ def test_a_key_lets_its_session_in(sessions: Sessions) -> None:
 def test_a_wrong_key_doesnt(sessions: Sessions, change: object) -> None:
     _, key = sessions.create("a", ["c"])
     assert sessions.check(change(key)) is None  # type: ignore[operator]
+
+
+@hypothesis.given(strategies.text() | strategies.from_regex(r"hjs_[0-9a-f]{8}_[0-9a-f]{64}", fullmatch=True))
+def test_no_text_gets_in(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        sessions = Sessions(Settings(home=Path(folder)))
+        assert sessions.check(text) is None
+        sessions.close()
 
 
 def test_an_expired_one_doesnt(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,6 +274,22 @@ def test_a_damaged_book_lets_nobody_in(sessions: Sessions, settings: Settings) -
     (settings.home / "var" / "sessions" / "sessions.sqlite3").write_bytes(b"rubbish" * 1000)
     for call in (lambda: sessions.check(key), sessions.any, sessions.list, lambda: sessions.create("b", ["c"])):
         with pytest.raises(SessionError, match=r"sessions\.sqlite3"):
+            call()
+
+
+def test_a_book_that_may_not_be_read_lets_nobody_in(
+    sessions: Sessions, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, key = sessions.create("a", ["c"])
+    sessions.close()
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("herojobs.sessions.book.os.stat", denied)
+    monkeypatch.setattr("herojobs.sessions.book.os.open", denied)
+    for call in (lambda: sessions.check(key), sessions.any, sessions.list):
+        with pytest.raises(SessionError, match="Permission denied"):
             call()
 
 

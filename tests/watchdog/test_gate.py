@@ -14,6 +14,7 @@ from herojobs.errors import Forbidden, Unauthorized
 from herojobs.live.redis import BlockingRedis
 from herojobs.sessions import Role, Sessions
 from herojobs.settings import load
+from herojobs.watchdog.keeper import Publisher
 from herojobs.watchdog.life import clean
 
 ECHO = "!!core.echo content:hi"
@@ -158,6 +159,19 @@ def test_children_have_their_parents_key(hero: HeroJobs, strict: dict[str, Any],
         assert watchdog.run_pending() == 2
     child = hero.get(hero.get(parent).result)
     assert (child.status, child.session_key) == ("done", keys["submitter"])
+
+
+async def test_a_watchdog_tells_redis_the_sessions_again_when_it_was_wiped(
+    given: dict[str, Any], sessions: Sessions, tmp_path: Any, redis_url: str
+) -> None:
+    session, key = sessions.create("a", ["c"])
+    elsewhere = Sessions(load({}, home=tmp_path / "elsewhere", redis_url=redis_url))
+    with redis_py.Redis.from_url(redis_url) as redis:
+        redis.flushall()
+    assert elsewhere.check(key) is None
+    await Publisher(load({}, **given)).step()
+    assert elsewhere.check(key) == session
+    elsewhere.close()
 
 
 def test_one_look_for_a_whole_claim(

@@ -57,8 +57,16 @@ class Book:
         self._any = False
 
     def is_there(self) -> bool:
-        """Return whether this home has a book."""
-        return self._db is not None or os.path.exists(self.path)
+        """Return whether this home has a book; one that may not be looked at counts, and nobody gets in by it."""
+        if self._db is not None:
+            return True
+        try:
+            os.stat(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            pass
+        return True
 
     def find(self, key: str, digested: bytes) -> Key | None:
         """Return what is known of a key, None if it is no key of a session that holds; expiry is the caller's."""
@@ -169,5 +177,5 @@ def _told(path: Path) -> Iterator[None]:
     """Tell SQLite's trouble as ours."""
     try:
         yield
-    except sqlite3.Error as e:
+    except (sqlite3.Error, OSError) as e:
         raise SessionError(f"the sessions in {path} can't be read or changed: {e}") from e
