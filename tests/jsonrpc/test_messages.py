@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -17,6 +17,20 @@ methods = Methods()
 @methods.method("echo")
 def echo(value: Any, times: int = 1, names: list[str] | None = None) -> Any:
     return [value] * min(times, 3)
+
+
+class Shape(msgspec.Struct, forbid_unknown_fields=True):
+    sides: int
+
+
+@methods.method("shape")
+def shape(shapes: list[Shape]) -> int:
+    return len(shapes)
+
+
+@methods.method("pick")
+def pick(colour: Literal["red", "blue"]) -> str:
+    return colour
 
 
 dispatcher: Dispatcher[None] = Dispatcher(methods)
@@ -74,6 +88,22 @@ async def test_all_faults_come_at_once() -> None:
         "names[1]: expected a string, got 1; tims: no such parameter, did you mean 'times'?"
     )
     assert error["data"]["field"] == "value"
+
+
+async def test_members_of_objects_are_named() -> None:
+    data = await dispatcher.answer(encode_request("shape", [[{"sides": 3}, {"side": 4}]], 1), None)
+    assert data is not None
+    assert msgspec.json.decode(data)["error"]["message"] == "Invalid params: shapes[1].side: no such parameter"
+    data = await dispatcher.answer(encode_request("shape", [[{}]], 1), None)
+    assert data is not None
+    assert b"shapes[0].sides: expected a value, got nothing" in data
+
+
+async def test_choices_are_named() -> None:
+    data = await dispatcher.answer(encode_request("pick", {"colour": "blu"}, 1), None)
+    assert data is not None
+    fault = msgspec.json.decode(data)["error"]["data"]["faults"][0]
+    assert fault == {"field": "colour", "got": '"blu"', "expected": 'one of "blue", "red"'}
 
 
 async def test_a_parameter_too_many_is_told_by_its_place() -> None:

@@ -15,6 +15,8 @@ from herojobs.jsonrpc.messages import shown, shown_bytes
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+UNKNOWN = "no such parameter"
+_MEMBER = re.compile(r"Object (contains unknown|missing required) field `(.*)`$")
 _PATH = re.compile(r" - at `\$(.*)`$")
 _KINDS = {
     "str": "a string", "int": "an integer", "float": "a number", "bool": "true or false", "array": "an array",
@@ -186,10 +188,10 @@ class Method:
             try:
                 msgspec.json.decode(given[param.name], type=param.type)
             except msgspec.ValidationError as e:
-                faults.append(fault(param.name, given[param.name], e))
+                faults.append(fault(param.name, given[param.name], e, param.type))
         for name in [name for name in given if name not in self._names]:
             hint = did_you_mean(name, self._names)
-            faults.append({"field": name, "expected": "no such parameter", "got": shown_value(given[name])})
+            faults.append({"field": name, "expected": UNKNOWN, "got": shown_value(given[name])})
             if hint:
                 faults[-1]["hint"] = hint
         if not faults:  # a parameter that was given twice, once wrongly
@@ -258,18 +260,19 @@ def invalid_params(faults: Sequence[Mapping[str, Any]]) -> RpcError:
 
 
 def _told(fault: Mapping[str, Any]) -> str:
-    if fault["expected"] == "no such parameter":
-        return "no such parameter" + (f", {fault['hint']}" if "hint" in fault else "")
+    if fault["expected"] == UNKNOWN:
+        return UNKNOWN + (f", {fault['hint']}" if "hint" in fault else "")
     return f"expected {fault['expected']}, got {fault['got']}"
 
 
-def fault(field: str, value: Any, error: msgspec.ValidationError) -> dict[str, Any]:
+def fault(field: str, value: Any, error: msgspec.ValidationError, wanted: Any = Any) -> dict[str, Any]:
     """Return what is wrong with a parameter.
 
     Args:
         field: its name.
         value: JSON of what was given.
         error: what msgspec said.
+        wanted: its type.
     """
     text = str(error)
     path = found[1] if (found := _PATH.search(text)) else ""
@@ -283,6 +286,13 @@ def fault(field: str, value: Any, error: msgspec.ValidationError) -> dict[str, A
         except (KeyError, IndexError, TypeError, ValueError):
             break
     text = _PATH.sub("", text)
+    if member := _MEMBER.match(text):  # of an object within the parameter
+        name = f"{field}{path}.{member[2]}"
+        if member[1] == "missing required":
+            return {"field": name, "got": "nothing", "expected": "a value"}
+        return {"field": name, "got": shown(got.get(member[2])), "expected": UNKNOWN}
+    if text.startswith("Invalid enum value") and not path:
+        return {"field": field, "got": shown(got), "expected": expected(wanted)}
     right = re.sub(r", got .*$", "", text).removeprefix("Expected ")
     right = re.sub(r"`([^`]*)`", lambda match: _kinds(match[1]), right, count=0 if right.startswith("`") else -1)
     return {"field": field + path, "got": shown(got), "expected": right[:1].lower() + right[1:]}
@@ -300,6 +310,8 @@ def expected(wanted: Any) -> str:
 def _words(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_words(each) for each in schema["anyOf"])
+    if "enum" in schema:
+        return "one of " + ", ".join(shown(each) for each in schema["enum"])
     kind = schema.get("type", "object" if schema else "value")
     words = {"integer": "an integer", "boolean": "true or false", "array": "an array", "object": "an object"}
     return words.get(kind, "null" if kind == "null" else f"a {kind}")
