@@ -21,6 +21,7 @@ from herojobs.openrpc.faults import Fault
 from herojobs.openrpc.transport import ids_in, read
 from herojobs.service_settings import Service
 from openrpc.conftest import Calls, Peer, running_peer
+from openrpc.tls import tls_servers
 
 Make = Callable[..., Service]
 
@@ -233,8 +234,8 @@ async def test_a_busy_service_is_asked_again_when_it_says(calls: Calls, service:
 
 
 async def test_a_certificate_that_nobody_signed_is_refused_and_not_tried_again(calls: Calls) -> None:
-    async with tls_server() as port:
-        for scheme in ("https", "wss"):
+    async with tls_servers("localhost") as (_, ports):
+        for scheme, port in ports.items():
             answered = await calls.one(Service(url=f"{scheme}://localhost:{port}/", document="none"), "x")
             assert answered.error is not None
             assert answered.error.code == 2001
@@ -285,32 +286,3 @@ def test_whatever_a_document_says_calls_are_checked_or_it_is_broken(method: obje
     else:
         return
     assert code == -32602
-
-
-def tls_server() -> _TLSServer:
-    """Return a server with a certificate of its own making."""
-    return _TLSServer()
-
-
-class _TLSServer:
-    async def __aenter__(self) -> int:
-        import ssl
-        import tempfile
-        from pathlib import Path
-
-        self._folder = tempfile.TemporaryDirectory(prefix="hj-tls-")
-        key, certificate = Path(self._folder.name) / "key.pem", Path(self._folder.name) / "cert.pem"
-        made = await asyncio.create_subprocess_exec(
-            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-            "-keyout", str(key), "-out", str(certificate), stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert await made.wait() == 0
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(certificate, key)
-        self._server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        self._folder.cleanup()

@@ -13,6 +13,7 @@ from herojobs.errors import SettingsError
 from herojobs.openrpc.faults import Fault
 from herojobs.openrpc.guard import Guard, forbidden, read_pattern
 from openrpc.conftest import Calls, Peer
+from openrpc.tls import tls_servers
 
 
 @pytest.mark.parametrize(
@@ -121,3 +122,25 @@ async def test_no_proxy_of_the_environment_is_used(calls: Calls, peer: Peer, mon
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
     for way in ("http", "ws"):
         assert (await calls.one(Service(url=peer.url(way)), "pets.list")).error is None
+
+
+@pytest.mark.parametrize("scheme", ["https", "wss"])
+async def test_a_certificate_must_be_for_the_hosts_name_not_for_its_address(
+    scheme: str, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    real = loop.getaddrinfo
+
+    async def resolved(host: str, port: int, *more: object, **named: object) -> object:
+        if host.endswith(".example.com"):
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+        return await real(host, port, *more, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "getaddrinfo", resolved)
+    async with tls_servers("pets.example.com") as (certificate, ports):
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        allowed = (f"{scheme}://*.example.com:*", f"{scheme}://127.0.0.1:*")
+        for host, code in (("pets.example.com", None), ("other.example.com", 2001)):
+            caller = calls.caller(None, openrpc_allow_urls=allowed)
+            (answered,) = await calls(caller, {"method": "x"}, url=f"{scheme}://{host}:{ports[scheme]}/")
+            assert (answered.error and answered.error.code) == code, answered.error

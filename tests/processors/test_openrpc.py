@@ -161,6 +161,21 @@ def test_plain_functions_get_an_exclusive_worker_and_end_at_their_timeout(tmp_pa
         assert hero.wait(cancelled, 20).reason == "cancelled"
 
 
+def test_other_distributions_add_methods(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "site" / "rpc_of_a_user-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "entry_points.txt").write_text("[herojobs.openrpc]\nmine = rpc_of_a_user\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rpc-of-a-user\nVersion: 1.0\n")
+    code = "from herojobs import openrpc\n@openrpc.method('user.hello')\ndef hello() -> str: return 'hello'\n"
+    (tmp_path / "site" / "rpc_of_a_user.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    given = {"home": tmp_path / "home", "redis_url": redis_url}
+    with HeroJobs(**given) as hero, InlineWatchDog(**given) as watchdog:
+        job = hero.submit('{"method": "user.hello"}', params_type="openrpc")
+        watchdog.run_pending()
+        assert hero.get(job).result == "hello"
+
+
 def test_modules_that_hold_no_method_are_named(tmp_path: Path, redis_url: str) -> None:
     given = {"home": tmp_path, "redis_url": redis_url}
     for module, told in (("json", "no function marked"), ("no.such", "can't be imported: ModuleNotFoundError")):
