@@ -10,12 +10,16 @@ import msgspec
 import typer
 
 from herojobs.ai_settings import AISettings, Daily, LocalSettings, ModelSettings, Price
+from herojobs.limits import Limit
+from herojobs.retries import RetryPolicy
 from herojobs.service_settings import Service
 from herojobs.settings import PREFIX, Settings, Webhook, default_of, meanings
 
 DOCS = Path(__file__).parent
 
 TABLES = [
+    ("Rules of retries", "Fields of a table `[retry.NAME]`, see [retries](retries.md).", RetryPolicy),
+    ("Limits", "Fields of a table `[limit.NAME]`, see [limits](limits.md).", Limit),
     ("Tables of services", "Fields of a table `[services.NAME]`, see [OpenRPC](openrpc.md).", Service),
     ("Tables of webhooks", "Fields of a table `[webhooks.NAME]`, see [webhooks](webhooks.md).", Webhook),
     ("The table of AI jobs", "Fields of the table `[ai]`, see [AI jobs](ai.md).", AISettings),

@@ -147,3 +147,20 @@ def test_a_watchdog_stopped_past_its_lease_cannot_write_an_end(
     assert paused.wait(10) == 0
     assert hero.get(job) == done
     assert [version.status for version in hero.history(job)] == ["new", "active", "active", "done"]
+
+
+def test_a_circle_s_limit_outlives_the_watchdog_that_held_it_by_a_lease_only(
+    hero: HeroJobs, spawn: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    hero.set_limit("c", jobs=1)
+    first = spawn()
+    held = hero.submit(f"!!good.mark file:'{tmp_path}/mark' seconds:60", circle_id="c", topic="t", max_attempts=1)
+    until(lambda: (tmp_path / "mark").exists())
+    spawn()
+    waiting = hero.submit("!!core.echo content:hi", circle_id="c", topic="u")
+    until(lambda: hero.get(held).status == "active")
+    assert hero.get(waiting).status == "new"
+    first.kill()
+    first.wait()
+    assert hero.wait(waiting, 20).result == "hi"
+    assert hero.wait(held, 20).reason == "lost"

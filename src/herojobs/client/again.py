@@ -22,7 +22,7 @@ from herojobs.job import Job, JobStatus, Reason, now_ms
 from herojobs.live import admin
 from herojobs.live.transport import Redis
 from herojobs.names import Queue, Ref
-from herojobs.store import JobIndex, JobStore, Position, Put
+from herojobs.store import Found, JobIndex, JobStore, Position, Put
 from herojobs.store.keys import KeyedJobs
 
 AT_ONCE = 500
@@ -37,8 +37,15 @@ class Again:
     """What a client does to run jobs once more; a part of `herojobs.client.core.Core`."""
 
     def __init__(
-        self, redis: Redis, store: JobStore, keyed: KeyedJobs, index: JobIndex, submit_many: SubmitMany
+        self,
+        redis: Redis,
+        store: JobStore,
+        keyed: KeyedJobs,
+        index: JobIndex,
+        submit_many: SubmitMany,
+        apart: Callable[..., Awaitable[Any]],
     ) -> None:
+        self._apart = apart
         self._redis = redis
         self._store = store
         self._keyed = keyed
@@ -73,7 +80,8 @@ class Again:
         queued: list[Ref] = []
         cursor: str | None = None
         while True:
-            found = self._index.find(
+            found: Found = await self._apart(
+                self._index.find,
                 circle=circle_id,
                 topic=topic,
                 status=JobStatus.ERROR.value,

@@ -97,7 +97,7 @@ class Core:
         self._sessions = sessions
         self._apart = apart
         self._keyed = KeyedJobs(settings, store)
-        self.again = Again(redis, store, self._keyed, index, self.submit_many)
+        self.again = Again(redis, store, self._keyed, index, self.submit_many, apart)
         """What runs jobs once more."""
         self.flows = Flows(store, index, self.submit_many, self.cancel, apart)
         """Jobs that come after others."""
