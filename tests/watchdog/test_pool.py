@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from herojobs.errors import WorkerError
 from herojobs.outcome import Cancelled, Done, Failed, Killed, TimedOut, apply
 from herojobs.watchdog import pool as pool_module
 from watchdog.pools import PoolDriver
@@ -340,6 +341,30 @@ async def test_workers_that_cannot_be_started_are_started_later(
         (run,) = driver.dispatch(driver.run("!!core.echo content:fine"))
         await driver.finish(run)
         assert run.outcome == Done("fine")
+
+
+@pytest.mark.parametrize("kills", [3, 4])
+async def test_workers_that_are_killed_while_they_start_are_replaced_some_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int
+) -> None:
+    monkeypatch.setattr(pool_module, "RESTART_PAUSE", 0.01)
+    driver = PoolDriver(tmp_path)
+    starting = asyncio.create_task(driver.pool.start())
+    killed: set[int] = set()
+    while len(killed) < kills and not starting.done():
+        for child in driver.pool.children():
+            if child.pid not in killed:
+                killed.add(child.pid)
+                os.kill(child.pid, signal.SIGKILL)
+        await asyncio.sleep(0.001)
+    try:
+        if kills <= pool_module.KILLED_STARTS:
+            await starting
+        else:
+            with pytest.raises(WorkerError, match="SIGKILL"):
+                await starting
+    finally:
+        driver.pool.close()
 
 
 async def test_a_stopped_pool_gives_back_what_it_had(tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def run(plan: Plan, folder: Path | None = None, tell: Callable[[str], object] = 
             store.close()
         verdict.keys_left = keys_left
         verdict.processes_left = stage.left
+        verdict.revived = stage.revived
         if keys_left:
             verdict.broken.append(f"{keys_left} keys were left in Redis")
         if stage.left:
@@ -86,6 +87,7 @@ def _disturb(stage: Stage, rng: random.Random, tell: Callable[[str], object]) ->
     while (jobs := len(stage.acknowledged_refs())) < stage.plan.jobs:
         tell(f"{jobs:,} of {stage.plan.jobs:,} jobs, {len(happened)} faults")
         time.sleep(0.05)
+        stage.revived += stage.revive()
         if stage.plan.faults and time.monotonic() > due:
             deck = deck or rng.sample(stage.plan.faults, len(stage.plan.faults))
             happened.append(kinds.do(deck.pop(), stage, rng))
@@ -102,6 +104,7 @@ def _wait(stage: Stage, store: JobStore, refs: list[str], tell: Callable[[str], 
     while left and time.monotonic() < deadline:
         tell(f"{len(left):,} of {len(refs):,} jobs to go")
         time.sleep(0.3)
+        stage.revived += stage.revive()
         left = [ref for ref in left if not _is_over(store, ref)]
     return left
 

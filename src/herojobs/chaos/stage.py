@@ -67,12 +67,14 @@ class Stage:
 
     Attributes:
         watchdogs, producers: the processes, by their place.
+        revived: WatchDogs that ended by themselves and were started again.
         left: processes that lived on after all were told to end; known once it is closed.
     """
 
     def __init__(self, plan: Plan, folder: Path | None = None) -> None:
         self.plan = plan
         self.left = 0
+        self.revived = 0
         self._stack = contextlib.ExitStack()
         if folder is None:
             folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="hj-chaos-")))
@@ -126,6 +128,13 @@ class Stage:
         )
         command = ["-m", "herojobs.chaos.producer", msgspec.json.encode(orders).decode()]
         _put(self.producers, place, self._start(command))
+
+    def revive(self) -> int:
+        """Start WatchDogs again that ended by themselves, as whatever supervises them would; return how many."""
+        ended = [place for place, dog in enumerate(self.watchdogs) if dog.poll() is not None]
+        for place in ended:
+            self.start_watchdog(place)
+        return len(ended)
 
     def stop_producers(self) -> None:
         """End the producers, in whatever they do."""

@@ -71,6 +71,8 @@ class Verdict(msgspec.Struct, kw_only=True):
             came between.
         keys_left: keys of Redis that belong to no job that is over.
         processes_left: processes that lived on.
+        revived: WatchDogs that ended by themselves, as they do if they start while Redis is away or the disk full, and
+            were started again.
         faults: how many of each kind.
     """
 
@@ -88,6 +90,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     overrun: Spread = Spread(0, 0, 0, 0)
     keys_left: int = 0
     processes_left: int = 0
+    revived: int = 0
     faults: dict[str, int] = {}
     broken: list[str] = []
     late: list[str] = []

@@ -25,10 +25,13 @@ def chaos(
     rate: Annotated[float, typer.Option(min=1, help="Jobs a second.")] = 200,
     every: Annotated[float, typer.Option(min=0, help="Seconds from one fault to the next.")] = 1,
     lease: Annotated[float, typer.Option(min=1, help="The WatchDogs' setting, in seconds.")] = 2,
-    watchdogs: Annotated[int, typer.Option(min=1)] = 2,
+    watchdogs: Annotated[int, typer.Option(min=1, help="WatchDogs.")] = 2,
     workers: Annotated[int, typer.Option(min=1, help="Exclusive workers of each WatchDog.")] = 2,
     producers: Annotated[int, typer.Option(min=1, help="Processes that submit.")] = 2,
     hangs: Annotated[int, typer.Option(min=0, help="One in so many jobs never ends by itself; 0: none.")] = 200,
+    second_starts: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of jobs that faults may make start twice.")
+    ] = 0.005,
     keep: Annotated[Path | None, typer.Option(help="A new folder for the logs, which stay.")] = None,
     json: Json = False,
 ) -> None:
@@ -50,6 +53,7 @@ def chaos(
         lease=lease,
         faults=choose(fault or []),
         every=every,
+        second_starts=second_starts,
         seed=seed,
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end what was started, as after Ctrl-C
@@ -91,6 +95,7 @@ def rows(verdict: Any) -> list[tuple[str, str]]:
         ("runs again after a WatchDog's SIGKILL", times(verdict.rescue_watchdog)),
         ("runs again after a worker's SIGKILL", times(verdict.rescue_worker)),
         ("ended over its timeout", times(verdict.overrun)),
+        ("WatchDogs started again", f"{verdict.revived:,}"),
         ("keys left in Redis", f"{verdict.keys_left:,}"),
         ("processes left", f"{verdict.processes_left:,}"),
     ]

@@ -29,6 +29,8 @@ BLOCKED_AFTER = 2.0
 """Seconds without a sign of life after which the concurrent worker's event loop counts as blocked."""
 BLOCKED_HINT = "an asynchronous action must await what takes long; let it be a plain `def` if it can't"
 MOST_SUSPECTS = 10_000
+KILLED_STARTS = 3
+"""Workers that may be killed by a signal before one is ready; more fail the start. One that exits fails it at once."""
 RESTART_PAUSE = 1.0
 """Seconds before a worker is replaced that died before it was ready."""
 
@@ -70,6 +72,7 @@ class Pool:
         self._restart_at = 0.0
         self._ticked = loop.time()
         self._unfit: asyncio.Future[None] | None = None
+        self._killed_starts = 0
 
     # life of the pool
 
@@ -83,9 +86,12 @@ class Pool:
         self._fill()
         try:
             async with asyncio.timeout(60):
-                await asyncio.shield(self._unfit)
+                while not self._unfit.done():
+                    await asyncio.wait([self._unfit], timeout=0.05)
+                    self.tick()
         except TimeoutError:
             raise WorkerError("no worker became ready within 60 s") from None
+        self._unfit.result()
 
     def children(self) -> list[Child]:
         """Return all workers that are alive."""
@@ -382,8 +388,9 @@ class Pool:
             self._exclusive.remove(child)
         if not child.ready and not child.done and not self._stopping:
             self._restart_at = self._loop.time() + RESTART_PAUSE
-            if self._unfit and not self._unfit.done():
-                self._unfit.set_exception(WorkerError(f"a worker ended with code {code} before it was ready"))
+            self._killed_starts += code < 0
+            if self._unfit and not self._unfit.done() and (code >= 0 or self._killed_starts > KILLED_STARTS):
+                self._unfit.set_exception(WorkerError(f"a worker ended ({_exit_text(code)}) before it was ready"))
         runs = list(child.runs.values())
         child.runs.clear()
         known = any(run.blocked for run in runs)
