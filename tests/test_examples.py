@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -88,6 +89,13 @@ def test_the_demo_shows_jobs_of_every_kind(run: Run) -> None:
         "herojobs dev",
     ):
         assert word in shown
+
+
+def test_asking_a_model(run: Run) -> None:
+    sentence, parcel, tokens = run(EXAMPLES / "ask_model.py").splitlines()
+    assert len(sentence) > len("a sentence: ")
+    assert set(json.loads(parcel.removeprefix("as JSON: "))) == {"name", "pieces"}
+    assert tokens.endswith("received")
 
 
 def test_flows(run: Run) -> None:

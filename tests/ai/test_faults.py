@@ -148,12 +148,20 @@ def test_each_failure_has_its_kind_and_says_what_to_do(
 def test_no_key_is_ever_written_anywhere(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """The provider repeats the key in errors, in answers and where tools are called."""
     asked = {"prompt": "x", "model": "keyed", "tools": ["hero_depot_pack"]}
-    echoing = Answer(text=f"your key is {KEY}")
+
+    def echoing(wire: Wire) -> None:
+        wire.start_stream()
+        for text in ("your key is ", KEY[:9], KEY[9:], "."):
+            wire.piece(text)
+            time.sleep(0.25)  # so that it comes in two batches of the log
+        wire.piece(finish_reason="stop")
+        wire.event("[DONE]")
+
     calling = Answer(tool_calls=[("hero_depot_pack", {"name": KEY})])
     jobs = [
         world.ask(asked, Answer(status=401, text=f"{KEY} is no key")),
         world.ask(asked, calling, echoing),
-        world.ask(asked | {"stream": False}, echoing),
+        world.ask(asked | {"stream": False}, Answer(text=f"your key is {KEY}")),
     ]
     assert world.server.keys[-1] == KEY  # it was sent, as it must be
     home = world.hero.settings.home
@@ -164,7 +172,8 @@ def test_no_key_is_ever_written_anywhere(world: World, caplog: pytest.LogCapture
     for job in jobs:
         places[Path(str(job.ref))] = job.to_json() + world.log(job).encode()
     assert [path for path, data in places.items() if KEY.encode() in data] == []
-    assert jobs[1].result == "your key is ***"
+    assert jobs[1].result == "your key is ***."
+    assert "your key is ***.\n" in world.log(jobs[1])
 
 
 def redis_dump(world: World) -> bytes:

@@ -60,6 +60,13 @@ def test_other_models_are_refused(asked: str, told: str) -> None:
     assert caught.value.kind == "invalid_params"
 
 
+def test_a_default_model_must_be_the_circles_too() -> None:
+    ai = AISettings(model="mine", models=settings().models)
+    with pytest.raises(AIFailure, match="may not use the default model"):
+        choose(ai, "c", "")
+    assert choose(ai, "my_circle", "")[0].name == "mine"
+
+
 def model(**more: Any) -> Model:
     return Model("m", ModelSettings(**({"provider": "openai", "name": "x"} | more)))
 

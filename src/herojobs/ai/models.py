@@ -78,10 +78,10 @@ def choose(ai: AISettings, circle: str, asked: str) -> list[Model]:
     name = asked or ai.circle_model.get(circle) or ai.model
     allowed = {each for each, model in models.items() if _may(circle, model.settings.circles)}
     if name in models:
-        if asked and name not in allowed:
-            raise AIFailure(
-                "invalid_params", f"jobs of circle {circle} may not use the model {name!r}; {_right(name, allowed)}"
-            )
+        if name not in allowed:
+            which = "model" if asked else f"default model (ai.circle_model.{circle} gives it another)"
+            hint = _right(name, allowed)
+            raise AIFailure("invalid_params", f"jobs of circle {circle} may not use the {which} {name!r}; {hint}")
         first = models[name]
     elif ":" in name and (not asked or _may(circle, ai.allow_any_model)):
         provider, _, rest = name.partition(":")

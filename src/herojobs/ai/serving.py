@@ -14,6 +14,7 @@ from pydantic_ai.models import Model as Asked
 from herojobs.ai import local
 from herojobs.ai.budget import Rate
 from herojobs.ai.failures import AIFailure
+from herojobs.ai.masking import KeyMask
 from herojobs.ai.models import Model, key_of
 from herojobs.ai.providers import asked_model, http_client, rate_of
 from herojobs.errors import HeroJobsError
@@ -22,10 +23,6 @@ from herojobs.live.connect import connect_async
 from herojobs.live.redis import AsyncRedis
 from herojobs.live.usage import Used
 from herojobs.settings import Settings
-
-MASK = "***"
-SHORTEST_KEY = 6
-"""Characters from which on a key is masked: a shorter one would be found in any text."""
 
 for _noisy in ("httpx2", "httpcore2", "openai"):
     logging.getLogger(_noisy).setLevel(logging.WARNING)  # a line for each request would stand in the jobs' logs
@@ -36,6 +33,9 @@ class LoopServing:
 
     Args:
         settings: the settings in force.
+
+    Attributes:
+        mask: takes keys out of texts.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -44,7 +44,7 @@ class LoopServing:
         self._asked: dict[tuple[Model, str, str], Asked] = {}
         self._gates: dict[Model, asyncio.Semaphore] = {}
         self._rates: dict[Model, Rate | None] = {}
-        self._keys: set[str] = set()
+        self.mask = KeyMask()
         self._redis: AsyncRedis | None = None
         self._opening = asyncio.Lock()
 
@@ -60,8 +60,7 @@ class LoopServing:
             base_url, key = f"{address.url}/v1", address.key
         else:
             base_url, key = model.base_url, key_of(model)
-        if len(key) >= SHORTEST_KEY:
-            self._keys.add(key)
+        self.mask.add(key)
         found = self._asked.get((model, base_url, key))
         if found is None:
             client = self._clients.get(model)
@@ -79,12 +78,6 @@ class LoopServing:
         if model not in self._rates:
             self._rates[model] = rate_of(model)
         return self._rates[model]
-
-    def hide(self, text: str) -> str:
-        """Return a text without any key that was used so far."""
-        for key in self._keys:
-            text = text.replace(key, MASK)
-        return text
 
     async def spent_today(self, circle: str) -> Used:
         """Return what a circle has used today; raises AIFailure if Redis doesn't say."""

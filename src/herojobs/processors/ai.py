@@ -18,6 +18,7 @@ from herojobs.ai.local import INSTALL
 from herojobs.ai.tools import ToolCalls, allowed
 from herojobs.errors import HeroJobsError
 from herojobs.job import Job
+from herojobs.live.usage import Used
 from herojobs.names import Ref, queue_name_fix
 from herojobs.processors.ai_tools import JobTools
 from herojobs.processors.base import JobContext, JobFailed, JobInterrupted
@@ -106,23 +107,33 @@ class AIProcessor:
         }
         asked = asked.filled(results.__getitem__)
         conversation, serving = await self._loaded()
-        state.hide = serving.hide
-        today = await serving.spent_today(circle)
-        log = AnswerLog(context.stream, serving.hide)
+        state.hide = serving.mask.hide
+        today = await serving.spent_today(circle) if budget.counts_days else Used()
+        log = AnswerLog(context.stream, serving.mask)
+
+        async def count(model: models.Model, used: Used) -> Used:
+            try:
+                return await serving.count(circle, model, used)
+            except AIFailure as e:
+                if budget.counts_days:
+                    raise
+                log.line(f"[{e.text}]")  # the job has its answer, and no limit needs the sum
+                return Used()
+
         seconds = float(job.timeout or self._settings.default_timeout)
         talk = state.talk = conversation(
             asked,
             chosen,
             budget,
             today,
-            ToolCalls(tools, log, serving.hide),
+            ToolCalls(tools, log, serving.mask.hide),
             log,
             serving,
-            lambda model, used: serving.count(circle, model, used),
+            count,
             seconds,
         )
         try:
-            answer = serving.hide(await talk.run())
+            answer = serving.mask.hide(await talk.run())
         except asyncio.CancelledError:
             try:
                 async with asyncio.timeout(COUNT_WITHIN):
