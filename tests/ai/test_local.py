@@ -137,8 +137,8 @@ def test_a_cancel_frees_the_cpu_within_a_second(hero: HeroJobs, ask: Ask) -> Non
 
 
 def test_kill_9_of_its_process_loses_no_job(hero: HeroJobs, ask: Ask) -> None:
-    jobs = [ask("What is the capital of France?") for _ in range(3)]
-    story = ask(LONG | {"max_tokens": 120})
+    jobs = [ask("What is the capital of France?") for _ in range(2)]
+    story = ask(LONG | {"max_tokens": 80})
     old = server(hero)
     for text in hero.follow(story):
         if "parcel" in text.lower() or len(text) > 20:

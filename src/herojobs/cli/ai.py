@@ -11,7 +11,6 @@ import typer
 
 from herojobs.cli import common, jobs
 from herojobs.cli.common import Circle, Json, options
-from herojobs.errors import InvalidJob
 from herojobs.names import queue_name_fix
 
 if TYPE_CHECKING:
@@ -217,18 +216,18 @@ def _json_file(path: Path) -> Any:
     try:
         return msgspec.json.decode(path.read_bytes())
     except msgspec.DecodeError as e:
-        raise InvalidJob("schema", str(path), f"no JSON: {e}") from None
+        common.fail(f"schema {path}: no JSON: {e}", common.USAGE)
     except OSError as e:
-        raise InvalidJob("schema", str(path), f"it can't be read: {e.strerror}") from None
+        common.fail(f"schema {path}: it can't be read: {e.strerror}", common.USAGE)
 
 
 def _text_file(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except UnicodeDecodeError:
-        raise InvalidJob("file", str(path), "it isn't UTF-8 text") from None
+        common.fail(f"file {path}: it isn't UTF-8 text", common.USAGE)
     except OSError as e:
-        raise InvalidJob("file", str(path), f"it can't be read: {e.strerror}") from None
+        common.fail(f"file {path}: it can't be read: {e.strerror}", common.USAGE)
 
 
 def _cost(used: Used) -> str:
