@@ -46,6 +46,7 @@ class Running:
 
     def call(self, method: str, *args: Any, key: str = "", **kwargs: Any) -> Any:
         """Call a method, by position or by name; return its result or raise its error."""
+        assert not (args and kwargs), "by position or by name"
         response = self.post(encode_request(method, list(args) or kwargs or None, next(self._numbers)), key)
         assert response.status_code == 200, response.text
         return read_answers(response.content)[0][0].value()

@@ -29,12 +29,13 @@ def test_a_job_is_submitted_run_and_waited_for(working: Running) -> None:
 
 def test_the_log_of_a_job_comes_in_pieces_and_as_a_stream(working: Running) -> None:
     script = "!!good.speak"
-    job = working.call("job.submit", script, "heroscript", "logs", log=True)
+    job = working.call("job.submit", params=script, circle_id="logs", log=True)
     ref = f"logs/default/{job['jobid']}"
     working.call("job.wait", ref)
     with working.client.stream("GET", f"/jobs/{ref}/log") as response:
         assert response.status_code == 200
         text = "".join(response.iter_text())
+    assert "printed\n" in text
     part = working.call("job.log", ref)
     assert part["text"] == text
     assert working.call("job.log", ref, part["next"]) == {"text": "", "next": part["next"]}
@@ -43,7 +44,7 @@ def test_the_log_of_a_job_comes_in_pieces_and_as_a_stream(working: Running) -> N
 
 
 def test_a_running_jobs_output_is_followed_live(working: Running) -> None:
-    job = working.call("job.submit", "!!good.speak\n!!fake.sleep seconds:60", "heroscript", "live")
+    job = working.call("job.submit", params="!!good.speak\n!!fake.sleep seconds:60", circle_id="live", log=True)
     ref = f"live/default/{job['jobid']}"
     with working.client.stream("GET", f"/jobs/{ref}/log") as response:
         texts = response.iter_text()
