@@ -71,14 +71,25 @@ def test_a_job_that_waits_for_its_next_try_can_be_cancelled(hero: HeroJobs, star
     waiting = hero.get(job)
     assert waiting.time_scheduled >= int(time.time()) + 990
     assert [each.reason for each in hero.find(reason="retrying").jobs] == ["retrying"]
-    with pytest.raises(JobConflict):
-        hero.retry(job)
     deadline = time.monotonic() + 5
     while [each.scheduled for each in hero.queues()] != [1]:  # OurDB is told first
         assert time.monotonic() < deadline
         time.sleep(0.01)
     cancelled = hero.cancel(job)
     assert (cancelled.reason, cancelled.error) == ("cancelled", "cancelled before its next try")
+
+
+def test_a_job_that_waits_for_its_next_try_can_be_tried_at_once(hero: HeroJobs, start: Start, tmp_path: Path) -> None:
+    start()
+    job = hero.submit(f"!!good.fail_times file:'{tmp_path}/count' times:1", retries=1, retry_delay=1000)
+    deadline = time.monotonic() + 20
+    while hero.get(job).reason != "retrying":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert (hero.retry(job).retried, hero.wait(job, 20).result) == (0, "2")
+    later = hero.submit("!!core.echo", at=int(time.time()) + 1000)
+    with pytest.raises(JobConflict, match="isn't over"):
+        hero.retry(later)
 
 
 def test_a_pause_survives_a_redis_that_forgot_everything(hero: HeroJobs, start: Start, redis_url: str) -> None:

@@ -293,7 +293,7 @@ def retry(
     since: Annotated[str | None, typer.Option(help="Submitted since: ISO date and time, or an age like 2h.")] = None,
     json: Json = False,
 ) -> None:
-    """Queue a job again that is over, or with --all those that ended in error."""
+    """Queue a job again that is over or waits for its next try, or with --all those that ended in error."""
     if (ref is None) is not every:
         common.fail("give REF or --all", common.USAGE)
     conditions = [name for name, value in locals().items() if name in _CONDITIONS and value is not None]
@@ -311,7 +311,7 @@ def retry(
     if json:
         common.print_json({"queued": [str(each) for each in queued]})
     else:
-        print(f"{len(queued):,} jobs are queued again")
+        print("1 job is queued again" if len(queued) == 1 else f"{len(queued):,} jobs are queued again")
 
 
 _CONDITIONS = frozenset({"circle", "topic", "reason", "kind", "tag", "since"})

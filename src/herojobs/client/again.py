@@ -56,7 +56,7 @@ class Again:
         """Queue a job again that is over; see `HeroJobs.retry`."""
         queue, number = as_ref(ref)
         job, position = self._store.tip(queue, number)
-        if not job.is_over:
+        if not job.is_over and job.reason != Reason.RETRYING:
             raise JobConflict(f"{Ref(queue, number)} isn't over, it is {job.status}")
         await self._redis.connect()
         if not await self._queue_again(queue, [(job, Put(number, _renewed(job), position))]):

@@ -289,10 +289,12 @@ class HeroJobs:
         return run_sync(self._core.cancel(ref))
 
     def retry(self, ref: AnyRef) -> Job:
-        """Queue a job again that is over, under the same reference; what it was stays in its history.
+        """Queue a job again that is over, or waits for its next try, under the same reference.
+
+        What it was stays in its history; its attempts and retries are counted anew.
 
         Raises:
-            JobConflict: it isn't over.
+            JobConflict: it waits for its first try, or runs.
             SubmissionUnconfirmed: it is stored as new, but Redis didn't confirm it; it will run.
         """
         return run_sync(self._core.again.retry(ref))

@@ -94,7 +94,7 @@ def retry(queue: Queue, id: JobKey, json: bytes, priority: int) -> Call[str]:
     """Queue a job again that was over in OurDB and is new there now, with its attempts counted afresh.
 
     Returns:
-        `queued`, or `conflict`: it waits already, or a foreign program's job has its id.
+        `queued`, or `conflict`: a foreign program's job has its id.
     """
     return Call("retry", queue, (0, id, json, sum_of(json), priority), _text)
 

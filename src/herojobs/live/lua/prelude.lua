@@ -107,12 +107,6 @@ local function unqueue(id)
   return found
 end
 
--- Whether an id waits anywhere.
-local function queued(id)
-  return (call('ZSCORE', later, id) or call('ZSCORE', prio, id) or call('ZSCORE', 'heroheld:' .. q, id)
-    or call('LPOS', queue, id)) and true or false
-end
-
 -- Puts an id where it belongs: scheduled if it is due later, by its priority, or at the tail.
 local function enqueue(id, due, priority)
   if priority ~= '0' then call('HSET', jobs .. id, 'pr', priority) end
