@@ -8,12 +8,16 @@ of these texts.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from herojobs.errors import did_you_mean
+from herojobs.names import queue_name_fix
+
+T = TypeVar("T")
 
 LOCAL = "local"
 """Name of the model that runs on this machine; nobody has to configure it."""
@@ -169,3 +173,14 @@ class AISettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         for place, name in places:
             if name not in known and ":" not in name:
                 raise ValueError(f"{place}: there is no model {name!r}; {did_you_mean(name, known)}")
+
+
+def of_circle(table: Mapping[str, T], circle: str) -> T | None:
+    """Return what a table by circles has for one, else what it has for `*`; None if neither is there.
+
+    Args:
+        table: values by circle, whose names may be spelled in any way.
+        circle: the circle, its name fixed.
+    """
+    own = next((value for name, value in table.items() if name != "*" and queue_name_fix(name) == circle), None)
+    return table.get("*") if own is None else own

@@ -125,6 +125,7 @@ def test_a_circles_day_counts_besides_the_jobs_own() -> None:
     assert answer(Budget(Prompt(prompt="x"), ai, "c"), today=Used(input=600)) == 390
     with pytest.raises(AIFailure, match=r"1,000 tokens that circle c has a day \(ai.daily\)"):
         answer(Budget(Prompt(prompt="x"), ai, "c"), today=Used(input=1000))
+    assert Budget(Prompt(prompt="x"), AISettings(daily={"My Circle": Daily(tokens=7)}), "my_circle").daily.tokens == 7
     rich = Budget(Prompt(prompt="x"), ai, "rich")
     assert answer(rich, today=Used(input=10**6, cost=1_999_000), rate=Rate(0, 10)) == 100
     with pytest.raises(AIFailure, match="2 USD that circle rich has a day"):

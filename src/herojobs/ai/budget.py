@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from herojobs.ai.failures import AIFailure
 from herojobs.ai.prompt import Prompt
-from herojobs.ai_settings import AISettings, Daily
+from herojobs.ai_settings import AISettings, Daily, of_circle
 from herojobs.live.usage import Used
 
 CHARACTERS_A_TOKEN = 4
@@ -43,7 +43,7 @@ class Budget:
         self.max_steps = min(prompt.max_steps, ai.max_steps)
         self.max_tokens = _lower(prompt.max_total_tokens, ai.max_total_tokens)
         self.max_cost = _lower(prompt.max_cost, ai.max_cost)
-        self.daily = ai.daily.get(circle) or ai.daily.get("*") or Daily()
+        self.daily = of_circle(ai.daily, circle) or Daily()
         self._circle = circle
 
     @property

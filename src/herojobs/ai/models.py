@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from herojobs.ai.failures import AIFailure
-from herojobs.ai_settings import LOCAL, AISettings, ModelSettings
+from herojobs.ai_settings import LOCAL, AISettings, ModelSettings, of_circle
 from herojobs.errors import did_you_mean
 from herojobs.names import queue_name_fix
 
@@ -75,7 +75,7 @@ def choose(ai: AISettings, circle: str, asked: str) -> list[Model]:
         AIFailure: there is no such model, or the circle may not use it.
     """
     models = known(ai)
-    name = asked or ai.circle_model.get(circle) or ai.model
+    name = asked or of_circle(ai.circle_model, circle) or ai.model
     allowed = {each for each, model in models.items() if _may(circle, model.settings.circles)}
     if name in models:
         if name not in allowed:

@@ -17,6 +17,7 @@ from herojobs.ai.failures import AIFailure
 from herojobs.ai.masking import KeyMask
 from herojobs.ai.models import Model, key_of
 from herojobs.ai.providers import asked_model, http_client, rate_of
+from herojobs.ai_settings import LOCAL
 from herojobs.errors import HeroJobsError
 from herojobs.live import usage
 from herojobs.live.connect import connect_async
@@ -42,7 +43,7 @@ class LoopServing:
         self._settings = settings
         self._clients: dict[Model, httpx2.AsyncClient] = {}
         self._asked: dict[tuple[Model, str, str], Asked] = {}
-        self._gates: dict[Model, asyncio.Semaphore] = {}
+        self._gates: dict[str, asyncio.Semaphore] = {}
         self._rates: dict[Model, Rate | None] = {}
         self.mask = KeyMask()
         self._redis: AsyncRedis | None = None
@@ -71,7 +72,9 @@ class LoopServing:
 
     def gate(self, model: Model) -> asyncio.Semaphore:
         """Return what lets only so many requests to a model through at once."""
-        return self._gates.setdefault(model, asyncio.Semaphore(model.settings.concurrency))
+        if model.is_local:  # they share one process; a request that it doesn't work at would count as silent
+            return self._gates.setdefault(LOCAL, asyncio.Semaphore(self._settings.ai.local.slots))
+        return self._gates.setdefault(model.name, asyncio.Semaphore(model.settings.concurrency))
 
     def rate(self, model: Model) -> Rate | None:
         """Return what a model's tokens cost, None if nobody knows."""

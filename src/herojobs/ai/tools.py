@@ -14,7 +14,7 @@ import msgspec
 from herojobs.ai.answer_log import AnswerLog, shown
 from herojobs.ai.failures import AIFailure
 from herojobs.ai.prompt import refuse
-from herojobs.ai_settings import AISettings
+from herojobs.ai_settings import AISettings, of_circle
 from herojobs.errors import did_you_mean
 
 LONGEST_NAME = 64
@@ -65,7 +65,7 @@ def allowed(ai: AISettings, circle: str, wanted: Sequence[str], tools: Iterable[
     everything: dict[str, Tool] = {}
     for tool in tools:
         everything.setdefault(tool.name, tool)  # names that were cut may meet; the first one has it
-    patterns = ai.tools.get(circle, ai.tools.get("*", ()))
+    patterns = of_circle(ai.tools, circle) or ()
     usable = {name for name in everything if any(fnmatchcase(name, pattern) for pattern in patterns)}
     found: dict[str, Tool] = {}
     for pattern in wanted:
