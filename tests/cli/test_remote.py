@@ -97,7 +97,7 @@ def test_the_key_may_be_an_option_and_isnt_handed_on(away: Run) -> None:
 @pytest.mark.parametrize("command", sorted(HOME_ONLY))
 def test_what_the_home_is_needed_for_says_why(command: str, herojobs_here: InProcess, tmp_path: Path) -> None:
     for arguments, env in ((["--url", "https://x", command], {}), ([command], {"HEROJOBS_URL": "https://x"})):
-        rest = [] if command in ("audit", "webhooks", "prune") else ["list"]
+        rest = [] if command in ("audit", "webhooks") else ["list"]
         ran = herojobs_here(*arguments, *rest, HEROJOBS_HOME=str(tmp_path), **env)
         assert ran.returncode == 2
         assert HOME_ONLY[command] in ran.stderr

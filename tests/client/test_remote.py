@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from herojobs import AsyncHeroJobs, HeroJobs, Job, WatchDog
 from herojobs.client.again import Again
 from herojobs.client.core import Core
 from herojobs.client.flows import Chains
+from herojobs.client.prune import Pruner
 from herojobs.client.remote import RemoteCore
 from herojobs.client.rules import RuleBook
 from herojobs.errors import (
     Forbidden,
     InvalidJob,
+    InvalidLimit,
     JobNotFound,
     LimitExceeded,
     LocalOnly,
@@ -122,10 +125,9 @@ def test_nothing_of_a_client_is_left_out() -> None:
     def public(*classes: type) -> set[str]:
         return {name for cls in classes for name in vars(cls) if not name.startswith("_")}
 
-    local = public(Core, Again, RuleBook) | {"flows"}
-    home_only = {"limits", "set_limit", "remove_limit"}  # they raise LocalOnly
+    local = public(Core, Again, RuleBook, Pruner)
     unasked = {"read"}  # no client's method
-    assert local - public(RemoteCore) - {"flows"} == home_only | unasked, "do it in RemoteCore, too"
+    assert local - public(RemoteCore) == unasked, "do it in RemoteCore, too"
     assert public(Chains) == {"chain", "fan_in"}
 
 
@@ -306,12 +308,30 @@ def test_flows(hero: Any, work: Callable[[], int]) -> None:  # noqa: F811
     assert {hero.get(job).status for job in (first, second, alone)} == {"done"}
 
 
+def test_limits_and_pruning(hero: Any, work: Callable[[], int]) -> None:  # noqa: F811
+    assert hero.set_limit("c", jobs=2, rate="10/s") == hero.limits()["c"]
+    with pytest.raises(InvalidLimit, match="rate"):
+        hero.set_limit("c", rate="often")
+    hero.remove_limit("c")
+    assert hero.limits() == {}
+    hero.submit_many([{"params": ECHO, "circle_id": "c"} for _ in range(3)])
+    work()
+    assert hero.prune(older_than=3600).jobs == 0
+    assert hero.prune(circle_id="c", older_than=0, dry_run=True).jobs == 3
+    assert hero.prune(circle_id="c", older_than=timedelta(0), status="done").jobs == 3
+    assert hero.list() == []
+    with pytest.raises(InvalidJob, match="did you mean 'done'"):
+        hero.prune(status="dome")
+
+
+def test_fields_that_cant_travel_are_told(url: str) -> None:
+    with HeroJobs(url) as remote, pytest.raises(InvalidJob, match="result 'x': can't be given"):
+        remote.submit_many([Job(params=ECHO, circle_id="c", result="x")])
+
+
 def test_what_only_the_home_can_do_is_told(url: str) -> None:
-    with HeroJobs(url) as remote:
-        with pytest.raises(LocalOnly, match="limits"):
-            remote.limits()
-        with pytest.raises(LocalOnly, match="what_comes_later"):
-            remote._core.what_comes_later()  # type: ignore[attr-defined]
+    with HeroJobs(url) as remote, pytest.raises(LocalOnly, match="what_comes_later"):
+        remote._core.what_comes_later()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

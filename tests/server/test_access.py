@@ -27,6 +27,7 @@ NOWHERE = {
     "event.unsubscribe", "job.new", "circle.list", "service.list", "service.get", "service.refresh", "service.set",
     "service.remove", "session.get",
     "session.list", "session.close", "system.info", "system.health", "queue.paused",
+    "limit.list", "limit.set", "limit.remove",
 }  # fmt: skip
 """Methods that name no circle."""
 CANARY = "their own business"

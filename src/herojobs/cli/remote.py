@@ -6,7 +6,7 @@ from herojobs.cli.common import USAGE, fail
 
 REMOTE = frozenset({
     "run", "submit", "get", "wait", "list", "cancel", "retry", "duplicate", "delete", "history", "logs", "queues",
-    "pause", "resume", "empty", "flow", "schedule",
+    "pause", "resume", "empty", "flow", "schedule", "limit", "prune",
 })  # fmt: skip
 """Commands that are a client's."""
 
@@ -14,8 +14,6 @@ HOME_ONLY = {
     "session": "sessions are made and ended where the home is, so that no key can make others",
     "audit": "the audit log is read where the home is",
     "service": "services are registered where the home is",
-    "limit": "limits hold for all circles and are set where the home is",
-    "prune": "old jobs are deleted where the home is",
     "ourdb": "databases are files of the home",
     "webhooks": "webhooks are told where the home is",
 }

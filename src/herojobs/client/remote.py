@@ -15,12 +15,13 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
-from herojobs.client.again import COPIED
+from herojobs.client.again import COPIED, ONE_JOBS_OWN
 from herojobs.client.answers import error_of, of_status
 from herojobs.client.core import IF_EXISTS, QueueInfo
 from herojobs.client.flows import Chains
 from herojobs.client.given import AnyRef, as_job, as_ref
 from herojobs.client.http import Http, Reply
+from herojobs.client.prune import Pruned
 from herojobs.errors import (
     InvalidJob,
     LimitExceeded,
@@ -35,14 +36,13 @@ from herojobs.errors import (
 )
 from herojobs.job import MASK, Job, validate
 from herojobs.jsonrpc import encode_request, read_answers
+from herojobs.limits import Limit
 from herojobs.live.admin import Progress
 from herojobs.names import Queue, Ref
 from herojobs.store import Found
 
 T = TypeVar("T")
 
-_UNTOLD = {name: getattr(Job(), name) for name in ("alone", "schedule", "key", "retried")}
-"""Fields that HeroJobs itself sets, and what they are in a new job."""
 
 ANSWER_WITHIN = 30.0
 """Seconds that an answer may take, besides what a call itself waits for."""
@@ -59,11 +59,11 @@ BYTES_A_CALL = 4 * 1024 * 1024
 MOST_PARAMS = 8 * 1024 * 1024
 """Bytes over which no server can take params; its own limit may be lower."""
 
-_PLAIN = (
-    *(name for name in COPIED if name != "session_key"), "parent", "idempotency_key", "unique_key", "unique_until",
-    "expires_at", "after",
-)  # fmt: skip
+_PLAIN = (*(name for name in COPIED if name != "session_key"), "parent", "after")
 """Fields of a job that travel as they are."""
+_SET_HERE = {"job_id", "session_key", "time_scheduled", "created_ms"}
+_UNTOLD = {name: getattr(Job(), name) for name in Job.__struct_fields__ if name not in {*_PLAIN, *_SET_HERE}}
+"""Fields that HeroJobs itself sets, and what they are in a new job."""
 
 
 class _Page(msgspec.Struct):
@@ -97,7 +97,7 @@ class RemoteCore:
         self._http = http
         self._key = session_key
         self.flows = RemoteFlows(self)
-        self.again = self.rules = self  # parts of `Core`; here there is so little to do that they are one
+        self.again = self.rules = self.pruner = self  # parts of `Core`; here there is so little to do that they are one
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_"):
@@ -283,12 +283,41 @@ class RemoteCore:
             if name not in COPIED:
                 raise InvalidJob(name, changes[name], "can't be set", did_you_mean(name, COPIED))
         job = await self.get(ref)
-        copied = {name: getattr(job, name) for name in COPIED if name != "session_key"}
+        copied = {name: getattr(job, name) for name in COPIED if name not in ONE_JOBS_OWN | {"session_key"}}
         return (await self.submit_many([as_job(copied | dict(changes))]))[0]
 
     async def delete(self, ref: AnyRef) -> None:
         """Remove a job; see `HeroJobs.delete`."""
         await self.call("job.delete", {"ref": str(as_ref(ref))}, bool, repeatable=False)
+
+    async def prune(
+        self, circle_id: str | None, topic: str | None, older_than: float | None, status: str | None, dry_run: bool
+    ) -> Pruned:
+        """Delete jobs that have been over for long; see `HeroJobs.prune`."""
+        asked = {"circle_id": circle_id, "topic": topic, "older_than": older_than, "status": status, "dry_run": dry_run}
+        done = await self.call("job.prune", _given(asked), dict[str, int])
+        return Pruned(**done)
+
+    async def limits(self) -> dict[str, Limit]:
+        """Return the limits in force; see `HeroJobs.limits`."""
+        return await self.call("limit.list", {}, dict[str, Limit])
+
+    async def set_limit(
+        self,
+        name: str,
+        jobs: int | None,
+        rate: str | None,
+        key_jobs: int | None,
+        key_rate: str | None,
+        weight: int | None,
+    ) -> Limit:
+        """Change a limit; see `HeroJobs.set_limit`."""
+        changes = {"jobs": jobs, "rate": rate, "key_jobs": key_jobs, "key_rate": key_rate, "weight": weight}
+        return await self.call("limit.set", {"name": name, **_given(changes)}, Limit)
+
+    async def remove_limit(self, name: str) -> None:
+        """Undo `set_limit`; see `HeroJobs.remove_limit`."""
+        await self.call("limit.remove", {"name": name}, bool, repeatable=False)
 
     async def empty(self, circle_id: str, topic: str) -> int:
         """Remove all waiting jobs of a queue; see `HeroJobs.empty`."""

@@ -21,6 +21,7 @@ from herojobs.sessions import Role
 ABSENT: dict[str, Callable[[dict[str, Any]], Any]] = {
     "job.list": lambda _: {"jobs": [], "cursor": None},
     "job.retry_many": lambda _: [],
+    "job.prune": lambda _: {"jobs": 0, "logs": 0, "compacted": 0},
     "queue.list": lambda _: [],
     "queue.peek": lambda _: None,
     "queue.size": lambda _: 0,
@@ -99,7 +100,8 @@ def _circles(arguments: dict[str, Any]) -> set[str]:
     named = []
     if arguments.get("circle_id") is not None:
         named.append(arguments["circle_id"])
-    named += [job.circle_id for job in arguments.get("jobs", ())]
+    if isinstance(jobs := arguments.get("jobs"), list):  # of a limit it is a number
+        named += [job.circle_id for job in jobs]
     if (job := arguments.get("job")) is not None:
         named.append(job.circle_id or "default")
     found = {fixed_name(name, "circle_id") for name in named}

@@ -16,7 +16,7 @@ from herojobs.jsonrpc.codes import MESSAGES, Code
 from herojobs.sessions import Role
 
 REFS = "#/components/schemas/{name}"
-GROUPS = ("rpc", "job", "queue", "schedule", "circle", "session", "service", "event", "worker", "system")
+GROUPS = ("rpc", "job", "queue", "schedule", "limit", "circle", "session", "service", "event", "worker", "system")
 """The order of methods, by the first part of their names; within it as they were registered."""
 
 _ANY_METHOD = (Code.INVALID_PARAMS, Code.UNAUTHORIZED, Code.FORBIDDEN, Code.LIMIT_EXCEEDED, Code.INTERNAL_ERROR)

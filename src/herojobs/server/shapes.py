@@ -56,6 +56,14 @@ class JobPage(msgspec.Struct):
     cursor: str | None
 
 
+class PruneCounts(msgspec.Struct):
+    """What was deleted: jobs, logs of other jobs; and databases compacted."""
+
+    jobs: int
+    logs: int
+    compacted: int
+
+
 class LogPart(msgspec.Struct):
     """A piece of a job's kept output, and the byte offset (`after`) at which the next one begins."""
 

@@ -11,6 +11,7 @@ from herojobs.server.methods import (
     services,
     sessions,
     system,
+    upkeep,
     workers,
 )
 from herojobs.server.methods.registry import METHODS
@@ -27,5 +28,6 @@ __all__ = [
     "services",
     "sessions",
     "system",
+    "upkeep",
     "workers",
 ]
