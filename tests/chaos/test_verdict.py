@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from herojobs.chaos.faults import Happened
+from herojobs.chaos.faults import NOTHING, Ended, Happened
 from herojobs.chaos.stage import Plan
 from herojobs.chaos.verdict import Log, Verdict, judge
 from herojobs.job import Job
@@ -81,10 +81,10 @@ def test_rescues_are_measured_from_the_kill_to_the_next_start(store: JobStore, t
         for n, ref in enumerate(refs)
     )
     lines += f"finish {refs[2]} 2-1 2 {SECOND + 1}\n"
-    kill = Happened("worker-kill", 2 * SECOND, 2 * SECOND, [0, 1, 2])
+    kill = Happened("worker-kill", 2 * SECOND, 2 * SECOND, Ended([0, 1, 2], 2 * SECOND))
     found = verdict(store, tmp_path, refs, lines, kill)
     assert (found.rescue_worker.tries, found.rescue_worker.p50, found.rescue_worker.most) == (2, 2.0, 2.0)
-    found = verdict(store, tmp_path, refs, lines, kill, Happened("redis-wipe", 3 * SECOND + 5, 3 * SECOND + 6, []))
+    found = verdict(store, tmp_path, refs, lines, kill, Happened("redis-wipe", 3 * SECOND + 5, 3 * SECOND + 6, NOTHING))
     assert found.rescue_worker.tries == 1
     found = verdict(store, tmp_path, refs, lines, kill._replace(name="watchdog-kill"))
     assert (found.rescue_watchdog.tries, found.rescue_worker.tries) == (2, 0)
@@ -99,5 +99,5 @@ def test_overruns_are_measured_from_the_start_that_the_job_wrote(store: JobStore
     assert (found.overrun.tries, found.overrun.most) == (1, 2.5)
     assert "jobs were ended over their time after 2.50 s" in found.late[0]
     assert not verdict(
-        store, tmp_path, [ref], lines, Happened("redis-slow", 12 * SECOND, 14 * SECOND, [])
+        store, tmp_path, [ref], lines, Happened("redis-slow", 12 * SECOND, 14 * SECOND, NOTHING)
     ).overrun.tries

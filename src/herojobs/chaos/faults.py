@@ -14,32 +14,41 @@ import psutil
 
 from herojobs.chaos.stage import Stage
 
-Fault = Callable[[Stage, random.Random], list[int]]
-"""Does a fault, to its end; returns the processes whose runs it has ended."""
+
+class Ended(NamedTuple):
+    """The processes that a fault has ended, and when in unix nanoseconds."""
+
+    pids: list[int]
+    at: int
 
 
 class Happened(NamedTuple):
-    """A fault that was done: its name, from when to when in unix nanoseconds, and the processes that it ended."""
+    """A fault that was done: its name, from when to when in unix nanoseconds, and what it ended."""
 
     name: str
     began: int
     over: int
-    pids: list[int]
+    ended: Ended
 
 
-def worker_kill(stage: Stage, rng: random.Random) -> list[int]:
+NOTHING = Ended([], 0)
+Fault = Callable[[Stage, random.Random], Ended]
+"""Does a fault, to its end; returns what it has killed, where the next starts of the jobs there are measured."""
+
+
+def worker_kill(stage: Stage, rng: random.Random) -> Ended:
     """SIGKILL a worker, or the guard of one."""
     victims = [process for dog in stage.watchdogs for process in _family(dog.pid)]
     if not victims:
-        return []
+        return NOTHING
     victim = rng.choice(victims)
-    ended = [victim.pid, *(child.pid for child in _family(victim.pid))]
+    ended = Ended([victim.pid, *(child.pid for child in _family(victim.pid))], time.time_ns())
     with contextlib.suppress(psutil.Error):
         victim.kill()
     return ended
 
 
-def worker_pause(stage: Stage, rng: random.Random) -> list[int]:
+def worker_pause(stage: Stage, rng: random.Random) -> Ended:
     """SIGSTOP a worker for a second, then SIGCONT."""
     victims = [process for dog in stage.watchdogs for process in _family(dog.pid)]
     if victims:
@@ -48,88 +57,87 @@ def worker_pause(stage: Stage, rng: random.Random) -> list[int]:
             victim.suspend()
             time.sleep(1)
             victim.resume()
-    return []
+    return NOTHING
 
 
-def watchdog_kill(stage: Stage, rng: random.Random) -> list[int]:
+def watchdog_kill(stage: Stage, rng: random.Random) -> Ended:
     """SIGKILL a WatchDog, and start another."""
     place = rng.randrange(len(stage.watchdogs))
     dog = stage.watchdogs[place]
-    ended = [process.pid for process in _family(dog.pid)]
+    ended = Ended([process.pid for process in _family(dog.pid)], time.time_ns())
     dog.kill()
     dog.wait()
     stage.start_watchdog(place)
     return ended
 
 
-def watchdog_pause(stage: Stage, rng: random.Random) -> list[int]:
+def watchdog_pause(stage: Stage, rng: random.Random) -> Ended:
     """SIGSTOP a WatchDog past its leases, then SIGCONT."""
     dog = rng.choice(stage.watchdogs)
     dog.send_signal(signal.SIGSTOP)
     time.sleep(stage.plan.lease + 0.5)
     dog.send_signal(signal.SIGCONT)
-    return []
+    return NOTHING
 
 
-def producer_kill(stage: Stage, rng: random.Random) -> list[int]:
+def producer_kill(stage: Stage, rng: random.Random) -> Ended:
     """SIGKILL a producer, and start another."""
     if stage.producers:
         place = rng.randrange(len(stage.producers))
         stage.producers[place].kill()
         stage.producers[place].wait()
         stage.start_producer(place)
-    return []
+    return NOTHING
 
 
-def redis_kill(stage: Stage, rng: random.Random) -> list[int]:
+def redis_kill(stage: Stage, rng: random.Random) -> Ended:
     """SIGKILL Redis, and start it again on its append-only file within a second."""
     stage.redis.kill()
     time.sleep(rng.random())
     stage.redis.start()
-    return []
+    return NOTHING
 
 
-def redis_wipe(stage: Stage, rng: random.Random) -> list[int]:
+def redis_wipe(stage: Stage, rng: random.Random) -> Ended:
     """FLUSHALL."""
     stage.redis.command(b"FLUSHALL")
-    return []
+    return NOTHING
 
 
-def redis_slow(stage: Stage, rng: random.Random) -> list[int]:
+def redis_slow(stage: Stage, rng: random.Random) -> Ended:
     """Have Redis answer up to 0.2 s late, for 2 s."""
     stage.proxy.slow_down(rng.uniform(0.02, 0.2))
     time.sleep(2)
     stage.proxy.slow_down(0)
-    return []
+    return NOTHING
 
 
-def redis_hang(stage: Stage, rng: random.Random) -> list[int]:
+def redis_hang(stage: Stage, rng: random.Random) -> Ended:
     """Have Redis take connections and answer nothing, for 1 to 6 s: past the time that a reply may take."""
     stage.proxy.hang(True)
     time.sleep(rng.uniform(1, 6))
     stage.proxy.hang(False)
-    return []
+    return NOTHING
 
 
-def redis_away(stage: Stage, rng: random.Random) -> list[int]:
+def redis_away(stage: Stage, rng: random.Random) -> Ended:
     """Have connections to Redis broken and refused, for up to 2 s."""
     stage.proxy.go_away()
     time.sleep(rng.uniform(0.2, 2))
     stage.proxy.come_back()
-    return []
+    return NOTHING
 
 
-def disk_full(stage: Stage, rng: random.Random) -> list[int]:
+def disk_full(stage: Stage, rng: random.Random) -> Ended:
     """Leave no room on the disk of the databases, for up to 2 s."""
     stage.disk.fill(stage.processes())
     time.sleep(rng.uniform(0.2, 2))
     stage.disk.free(stage.processes())
-    return []
+    return NOTHING
 
 
-def torn_files(stage: Stage, rng: random.Random) -> list[int]:
+def torn_files(stage: Stage, rng: random.Random) -> Ended:
     """SIGKILL all that writes a database, cut its derived files and leave half a record at its end; start all again."""
-    ended = [process.pid for dog in stage.watchdogs for process in _family(dog.pid)]
     for process in [*stage.watchdogs, *stage.producers]:
         process.kill()
         process.wait()
@@ -139,7 +147,7 @@ def torn_files(stage: Stage, rng: random.Random) -> list[int]:
         stage.start_watchdog(place)
     for place in range(len(stage.producers)):
         stage.start_producer(place)
-    return ended
+    return NOTHING
 
 
 FAULTS: dict[str, Fault] = {
@@ -161,8 +169,8 @@ FAULTS: dict[str, Fault] = {
 def do(name: str, stage: Stage, rng: random.Random) -> Happened:
     """Do a fault and return what happened."""
     began = time.time_ns()
-    pids = FAULTS[name](stage, rng)
-    return Happened(name, began, time.time_ns(), pids)
+    ended = FAULTS[name](stage, rng)
+    return Happened(name, began, time.time_ns(), ended)
 
 
 def _family(pid: int) -> list[psutil.Process]:

@@ -176,13 +176,14 @@ def _rescues(log: Log, faults: Sequence[Happened], name: str) -> list[float]:
     for place, fault in enumerate(faults):
         if fault.name != name:
             continue
-        for start in (start for pid in fault.pids for start in by_process.get(pid, ())):
-            if start.at > fault.began or log.finished.get(start.token, fault.over) < fault.began:
+        pids, killed = fault.ended
+        for start in (start for pid in pids for start in by_process.get(pid, ())):
+            if start.at > killed or log.finished.get(start.token, killed) < killed:
                 continue
-            again = min((each.at for each in log.starts[start.ref] if each.at > fault.began), default=0)
+            again = min((each.at for each in log.starts[start.ref] if each.at > killed), default=0)
             others = (*faults[:place], *faults[place + 1 :])
             if again and not any(other.began < again and other.over > fault.began for other in others):
-                found.append((again - fault.began) / 1e9)
+                found.append((again - killed) / 1e9)
     return found
 
 

@@ -83,20 +83,23 @@ class Child:
         self._control, control = socket.socketpair()
         self._output, output = os.pipe()
         life, self._life = os.pipe()
+        self._status, status = os.pipe()
         self._data.setblocking(False)
         self._control.setblocking(False)
         os.set_blocking(self._output, False)
+        os.set_blocking(self._status, False)
         for end in (self._data, data):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        passed = (data.fileno(), control.fileno(), life, status)
         try:
             with _deep_stack(settings):
                 self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                    [sys.executable, "-m", "herojobs.worker", *map(str, (data.fileno(), control.fileno(), life))],
+                    [sys.executable, "-m", "herojobs.worker", *map(str, passed)],
                     env={**os.environ, MARK: self._mark},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    pass_fds=(data.fileno(), control.fileno(), life),
+                    pass_fds=passed,
                     process_group=0,
                 )
         except OSError as e:
@@ -107,8 +110,11 @@ class Child:
             control.close()
             os.close(output)
             os.close(life)
+            os.close(status)
         loop.add_reader(self._data, self._on_data)
         loop.add_reader(self._output, self._on_written)
+        if sys.platform == "linux":
+            loop.add_reader(self._status, self._on_end)
         self._write(frame([Setup(_encode(settings), concurrent, sys.path)]))
 
     @property
@@ -203,9 +209,14 @@ class Child:
         self.read_output()
         if sys.platform != "linux":
             end_family(self.pid)  # what it forked lives on otherwise
+        told = b""
+        with contextlib.suppress(BlockingIOError):
+            told = os.read(self._status, 16)
         self._close()
         code = self.process.wait()
-        if code and not self.killed:
+        if told:
+            return int(told)
+        if code and not self.killed:  # there was no guard, or it was killed itself
             end_marked(self._mark)
         return code
 
@@ -224,6 +235,17 @@ class Child:
                 self._on_data()
             if self._output >= 0:
                 self._on_output(self, os.read(self._output, size))
+
+    def _on_end(self) -> None:
+        self._loop.remove_reader(self._status)
+        self._await_end()
+
+    def _await_end(self) -> None:
+        """Have the end noticed at once: its guard has told of it, and needs some microseconds more to end itself."""
+        if self._status >= 0:
+            self._on_closed(self)
+        if self._status >= 0:
+            self._loop.call_later(0.002, self._await_end)
 
     def _on_written(self) -> None:
         self.read_output()
@@ -290,6 +312,10 @@ class Child:
             self._loop.remove_reader(self._output)
             os.close(self._output)
             self._output = -1
+        if self._status >= 0:
+            self._loop.remove_reader(self._status)
+            os.close(self._status)
+            self._status = -1
         self._close_life()
 
     def _close_life(self) -> None:

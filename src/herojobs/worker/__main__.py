@@ -1,4 +1,4 @@
-"""Start of a worker process: `python -m herojobs.worker DATA_FD CONTROL_FD LIFE_FD`; only a WatchDog starts one."""
+"""Start of a worker process, with the numbers of four descriptors as arguments; only a WatchDog starts one."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ if __name__ == "__main__":
     split_off(*descriptors)
     from herojobs.worker.process import main  # after the fork: the guard needs none of what it imports
 
-    main(*descriptors)
+    main(*descriptors[:3])

@@ -4,8 +4,8 @@
 
 The guard is a child subreaper (prctl(2), Linux): whatever descends from the worker becomes the guard's child once its
 own parent is gone, in whatever session or process group it is. When the worker ends, or the WatchDog does (the pipe
-that it holds open is closed, whatever killed it), the guard kills until it has no child left, and ends as the worker
-did.
+that it holds open is closed, whatever killed it), the guard kills until it has no child left, and tells how the
+worker ended.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import resource
 import select
 import signal
 import sys
@@ -26,15 +25,17 @@ PATIENCE = 5.0
 """Seconds after which the guard ends though a child doesn't: one of another user's (setuid), or stuck in the kernel."""
 
 
-def split_off(data_fd: int, control_fd: int, life_fd: int) -> None:
+def split_off(data_fd: int, control_fd: int, life_fd: int, status_fd: int) -> None:
     """Become the guard of a worker, and return in that worker; elsewhere than on Linux just return.
 
     Args:
         data_fd: the worker's socket for jobs; the guard closes its own end of it.
         control_fd: the worker's socket for orders, likewise.
         life_fd: pipe that the WatchDog holds open as long as the worker shall live.
+        status_fd: pipe on which the guard tells the worker's exit code once nothing of its family is left.
     """
     if sys.platform != "linux":
+        os.close(status_fd)
         return
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGUSR2)  # where a fork of the WatchDog's process holds the pipe open too
@@ -48,7 +49,8 @@ def split_off(data_fd: int, control_fd: int, life_fd: int) -> None:
     if worker:
         os.close(data_fd)
         os.close(control_fd)
-        _guard(worker, life_fd, told)
+        _guard(worker, life_fd, told, status_fd)
+    os.close(status_fd)
     signal.set_wakeup_fd(-1)
     os.close(told)
     os.close(tell)
@@ -60,7 +62,7 @@ def split_off(data_fd: int, control_fd: int, life_fd: int) -> None:
         os._exit(1)
 
 
-def _guard(worker: int, life_fd: int, told: int) -> NoReturn:
+def _guard(worker: int, life_fd: int, told: int, status_fd: int) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     poller = select.poll()
     poller.register(life_fd, 0)  # its other end's closing is always reported
@@ -72,13 +74,9 @@ def _guard(worker: int, life_fd: int, told: int) -> NoReturn:
             break
         code = _reap(worker)
     ended = _end_children(worker)
-    code = ended if code is None else code
-    if code < 0:  # end by the same signal, so that the WatchDog hears of it
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        with contextlib.suppress(OSError, ValueError):
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    os._exit(max(code, 0))
+    with contextlib.suppress(BrokenPipeError):  # the WatchDog is gone
+        os.write(status_fd, b"%d" % (ended if code is None else code))
+    os._exit(0)
 
 
 def _reap(worker: int) -> int | None:
