@@ -378,14 +378,19 @@ class OurDB(Reader):
                 with contextlib.suppress(OSError, OurDBError):
                     checkpoint.write(self)
 
-    def close(self) -> None:
-        """Flush and close. Closing again does nothing."""
+    def close(self, *, settle: bool = True) -> None:
+        """Flush and close. Closing again does nothing.
+
+        Args:
+            settle: also make a checkpoint and renew the dump, which waits for the disk several times. Without, less of
+                a start after a power cut is spared, and other programs see an older dump.
+        """
         if self._closed:
             return
         syncing.syncer.forget(id(self))
         if self.sync != "never":
             self.flush()
-        if self._wrote:
+        if self._wrote and settle:
             self._leave_clean()
         with self._flushing:
             self._closed = True

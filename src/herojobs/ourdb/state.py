@@ -109,6 +109,11 @@ class StateFile:
         return best
 
 
+def parse(raw: bytes) -> State | None:
+    """Return the state in a file's bytes, None if there is none."""
+    return StateFile._parse(raw)[1] if len(raw) >= _SIZE else None
+
+
 def boot_id() -> bytes:
     """Return 16 bytes that differ for each boot of the machine; zeros where the system doesn't tell."""
     global _boot

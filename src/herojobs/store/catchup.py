@@ -18,6 +18,7 @@ import msgspec
 from herojobs.job import Job
 from herojobs.names import Queue
 from herojobs.ourdb import after
+from herojobs.ourdb.state import parse
 from herojobs.store.jobs import JobStore, decoded
 from herojobs.store.sqlite import statement
 
@@ -167,14 +168,15 @@ def seen(store: JobStore, queue: Queue) -> bytes:
     folder = f"{store.folder(queue)}/jobsdb"
     try:
         with os.scandir(folder) as entries:
-            sizes = sorted((each.name, each.stat().st_size) for each in entries if each.name.endswith(".db"))
+            sizes = sorted((each.name, each.stat().st_size) for each in entries if each.name[0].isdigit())
         with open(f"{folder}/lookup/state", "rb") as file:
-            state, inode = file.read(), os.fstat(file.fileno()).st_ino
+            state, inode = parse(file.read()), os.fstat(file.fileno()).st_ino
     except FileNotFoundError:
         if not os.path.isdir(folder):
             return b""
-        state, inode, sizes = b"", 0, []  # another program's, never opened by ours
-    return state + f" {inode} {sizes}".encode()
+        state, inode, sizes = None, 0, []  # another program's, never opened by ours
+    written = state and (state.generation, state.end, state.next_id, state.truncated)  # not whether it was closed
+    return f"{written} {inode} {sizes}".encode()
 
 
 def follow(

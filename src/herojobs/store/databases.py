@@ -1,13 +1,16 @@
 """The open databases: one a queue, opened when first used, and the longest unused closed when there are too many.
 
-An open database costs a few file descriptors and a mapping, so their number is bounded; a queue count is not.
+An open database costs a few file descriptors and a mapping, so their number is bounded; a queue count is not. Closing
+one waits for the disk, so a thread does it, as long as it can keep up.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import resource
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,6 +18,30 @@ from herojobs.names import Queue
 from herojobs.ourdb import OurDB
 
 _log = logging.getLogger("herojobs.store")
+
+
+DESCRIPTORS = 5
+"""File descriptors that an open database may take."""
+SPARED = 300
+"""Descriptors left to everything else in the process."""
+MOST = 2_000
+BACKLOG = 50
+"""Databases that wait to be closed at most; what is more is closed at once, without what needs the disk."""
+
+
+def limit_for(open_files: int) -> int:
+    """Return how many databases may stay open where a process may have so many open files."""
+    return max(16, min(MOST, (open_files - SPARED) // DESCRIPTORS))
+
+
+def allow_many_files() -> None:
+    """Let this process have as many open files as the system lets it; for processes of our own."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST * DESCRIPTORS + SPARED
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 class _Slot:
@@ -31,12 +58,14 @@ class Databases:
 
     Args:
         open_: opens the database of a queue.
-        limit: how many stay open. More are open while more are in use at the same moment.
+        limit: how many stay open, None = as the process's limit on open files lets. More are open while more are in
+            use at the same moment.
     """
 
-    def __init__(self, open_: Callable[[Queue], OurDB], limit: int) -> None:
+    def __init__(self, open_: Callable[[Queue], OurDB], limit: int | None = None) -> None:
         self._open = open_
-        self._limit = limit
+        self._limit = limit or limit_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        self._closer = _Closer(min(BACKLOG, self._limit))
         self._slots: OrderedDict[Queue, _Slot] = OrderedDict()
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
@@ -65,7 +94,8 @@ class Databases:
                 surplus = self._take_surplus() if len(self._slots) > self._limit else ()
                 self._idle.notify_all()
             for unused, db in surplus:
-                _close(unused, db)
+                if not self._closer.take(unused, db):
+                    _close(unused, db, settle=False)
 
     def is_open(self, queue: Queue) -> bool:
         """Return whether a queue's database is open."""
@@ -81,6 +111,7 @@ class Databases:
         with self._idle:
             self._idle.wait_for(lambda: not any(slot.users for slot in self._slots.values()))
             slots, self._slots = self._slots, OrderedDict()
+        self._closer.finish()
         for queue, slot in slots.items():
             if slot.db is not None:
                 _close(queue, slot.db)
@@ -96,9 +127,45 @@ class Databases:
         return surplus
 
 
-def _close(queue: Queue, db: OurDB) -> None:
+class _Closer:
+    """A thread, while there is something to close; at most `backlog` databases wait for it."""
+
+    def __init__(self, backlog: int) -> None:
+        self._backlog = backlog
+        self._waiting: deque[tuple[Queue, OurDB]] = deque()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def take(self, queue: Queue, db: OurDB) -> bool:
+        """Have a database closed; False if too many wait already."""
+        with self._lock:
+            if len(self._waiting) >= self._backlog:
+                return False
+            self._waiting.append((queue, db))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="ourdb-close", daemon=True)
+                self._thread.start()
+        return True
+
+    def finish(self) -> None:
+        """Wait until all of them are closed."""
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._thread = None
+                    return
+                queue, db = self._waiting.popleft()
+            _close(queue, db)
+
+
+def _close(queue: Queue, db: OurDB, settle: bool = True) -> None:
     # What was acknowledged is in the files already: a failing close (disk full) must not hurt whoever closes.
     try:
-        db.close()
+        db.close(settle=settle)
     except OSError as e:
         _log.warning("closing the database of %s: %s", queue, e)

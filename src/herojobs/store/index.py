@@ -58,7 +58,7 @@ class JobIndex:
         self._writer = IndexFile(store.index_path)
         self._turn = threading.Lock()
         self._glances: dict[tuple[str, Queue], tuple[int, ...]] = {}
-        self._glanced_at = (0, 0)
+        self._glanced_at = 0
 
     def catch_up(
         self,
@@ -288,9 +288,9 @@ class JobIndex:
                 return db
 
             parts: list[Part] = [Jobs(), Words()] if text else [Jobs()]
-            if self._glanced_at != self._writer.identity:
+            if self._glanced_at != self._writer.openings:
                 self._glances.clear()
-                self._glanced_at = self._writer.identity
+                self._glanced_at = self._writer.openings
             versions = 0
             for done, queue in enumerate(queues):
                 now = glance(self._store, queue)

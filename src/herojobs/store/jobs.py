@@ -22,9 +22,6 @@ from herojobs.store.base import Position, Put, Spelling, Tip
 from herojobs.store.databases import Databases
 from herojobs.store.spelling import Spellings
 
-MAX_OPEN = 256
-"""Databases that stay open; each takes a handful of descriptors."""
-
 DELETED_AT_ONCE = 200
 """Jobs deleted in one commit."""
 
@@ -46,15 +43,16 @@ class JobStore:
 
     Args:
         settings: where the databases are and how they are synced.
-        max_open: databases that stay open at most.
+        max_open: databases that stay open at most; None = as many as the limit on open files lets.
     """
 
-    def __init__(self, settings: Settings, max_open: int = MAX_OPEN) -> None:
+    def __init__(self, settings: Settings, max_open: int | None = None) -> None:
         self._settings = settings
         self._circles = settings.circles_dir
         self._databases = Databases(self._open, max_open)
         self._checkpoints = Checkpoints(self._circles)
         self._spellings = Spellings(self._circles)
+        self._named: dict[tuple[str, str], Queue] = {}
 
     # writing
 
@@ -265,8 +263,9 @@ class JobStore:
         found = []
         for circle in _folders(self._circles):
             for topic in _folders(f"{self._circles}/{circle}"):
-                queue = Queue.parse(f"{circle}:{topic}")
+                queue = self._named.get((circle, topic)) or Queue.parse(f"{circle}:{topic}")
                 if queue is not None and self._exists(queue):
+                    self._named[queue] = queue
                     found.append(queue)
         return sorted(found)
 

@@ -12,6 +12,7 @@ MAX_LENGTH = 2_000
 MAX_TERMS = 50
 """Terms that the index is asked for; it refuses expressions that are nested too deeply."""
 
+QUOTE = '"'
 _TERM = re.compile(r'"([^"]*)"|(\S+)')
 
 
@@ -47,10 +48,10 @@ def parse(text: str) -> Search:
     indexed: list[str] = []
     literal: list[str] = []
     for quoted, word in _TERM.findall(text.encode("utf-8", "replace").decode().replace("\0", " ")):
-        term = quoted or word.replace('"', " ")
+        term = quoted or word
         if not any(map(str.isalnum, term)) or len(indexed) == MAX_TERMS:
             if term.strip():
                 literal.append(term.strip().lower())
         else:
-            indexed.append(f'"{term}"' if quoted else f'"{term.strip()}" *')
+            indexed.append(f'"{term}"' if quoted else f'"{term.replace(QUOTE, " ").strip()}" *')
     return Search(" ".join(indexed) or None, literal)

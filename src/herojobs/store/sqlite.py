@@ -52,6 +52,9 @@ class IndexFile:
 
     Args:
         path: the file; `<name>.lock` beside it is who may change it.
+
+    Attributes:
+        openings: counts connections: what is known of the content from before may not be true of another file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,6 +62,7 @@ class IndexFile:
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._inode = (0, 0)
+        self.openings = 0
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
@@ -71,12 +75,8 @@ class IndexFile:
             if self._db is None or self._inode != _inode(self._path):
                 self.close()
                 self._db = self._open()
+                self.openings += 1
             yield self._db
-
-    @property
-    def identity(self) -> tuple[int, int]:
-        """What tells the file that the connection is to from one that takes its place."""
-        return self._inode
 
     @contextlib.contextmanager
     def changing(self, wait: float) -> Iterator[bool]:

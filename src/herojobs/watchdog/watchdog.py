@@ -21,6 +21,7 @@ from herojobs.live.connect import connect_async
 from herojobs.names import Queue
 from herojobs.settings import Settings, load
 from herojobs.store import JobIndex, JobStore
+from herojobs.store.databases import allow_many_files
 from herojobs.watchdog.cycle import Cycle
 from herojobs.watchdog.fair import Turns
 from herojobs.watchdog.flows import Flows
@@ -164,6 +165,7 @@ class WatchDog:
         async with contextlib.AsyncExitStack() as stack:
             redis = await connect_async(settings)
             stack.push_async_callback(redis.close)
+            allow_many_files()
             store = JobStore(settings)
             stack.callback(store.close)
             index = JobIndex(store)
