@@ -172,6 +172,22 @@ def test_a_worker_that_went_away_while_it_waited_takes_no_job(server: Running, c
     assert server.call("queue.stats", circle, "default")["waiting"] == 1
 
 
+def test_who_went_away_while_it_waited_costs_nothing_more(home: Path, redis_url: str) -> None:
+    with serving(home, redis_url, HEROJOBS_SERVER_CONNECTIONS="6") as server:
+        server.call("job.submit", params=HELLO, circle_id="c")
+        body = encode_request("job.wait", ["c/default/1", 60], 1)
+        for _ in range(6):
+            with (
+                httpx2.Client(base_url=server.url, timeout=0.1, trust_env=False) as client,
+                pytest.raises(httpx2.ReadTimeout),
+            ):
+                client.post("/rpc", content=body, headers={"content-type": "application/json"})
+        deadline = time.monotonic() + 10
+        while server.client.post("/rpc", content=CALL, headers={"content-type": "application/json"}).status_code == 503:
+            assert time.monotonic() < deadline, "those who went away still count"
+            time.sleep(0.05)
+
+
 @given(st.lists(st.tuples(st.integers(1, 30), st.floats(0, 2)), max_size=60))
 def test_a_limiter_never_lets_more_through_than_rate_and_burst(calls: list[tuple[int, float]]) -> None:
     now = 0.0

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LOOK = 1.0
+"""Seconds between two looks whether a caller that waits is still there."""
+
 
 class Backend:
     """Opens what the server needs; an asynchronous context manager.
@@ -100,18 +103,26 @@ class Backend:
         """Run a function that takes a while in a thread; answer that we are away if the server ends meanwhile."""
         return await self.unless_stopping(asyncio.ensure_future(asyncio.to_thread(function)))
 
-    async def unless_stopping(self, task: asyncio.Future[T]) -> T:
-        """Return what a task returns.
+    async def unless_stopping(self, task: asyncio.Future[T], gone: Callable[[], Awaitable[bool]] | None = None) -> T:
+        """Return what a task returns; it is cancelled if nobody is to hear of it.
+
+        Args:
+            task: the task.
+            gone: tells whether the caller has closed its connection; asked every second.
 
         Raises:
-            RpcError: the server ends.
+            RpcError: the server ends, or the caller is gone.
         """
         stop = asyncio.ensure_future(self.stopping.wait())
         try:
-            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            raise RpcError(Code.UNAVAILABLE, "the server is going down", {"retry_after": RETRY_AFTER})
+            while True:
+                await asyncio.wait((task, stop), timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
+                if task.done():
+                    return task.result()
+                if stop.done():
+                    raise RpcError(Code.UNAVAILABLE, "the server is going down", {"retry_after": RETRY_AFTER})
+                if gone is not None and await gone():
+                    raise RpcError(Code.UNAVAILABLE, "the caller is gone")
         finally:
             stop.cancel()
             task.cancel()

@@ -204,7 +204,7 @@ async def wait(caller: Caller, ref: RefText, timeout: Annotated[float, Meta(ge=0
         timeout: seconds to wait; more than 60 count as 60
     """
     waiting = asyncio.ensure_future(caller.backend.core.wait(ref, min(timeout, LONGEST_WAIT)))
-    return shown_job(await caller.backend.unless_stopping(waiting))
+    return shown_job(await caller.backend.unless_stopping(waiting, caller.gone))
 
 
 @method(
