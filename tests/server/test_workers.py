@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from herojobs import HeroJobs, WatchDog
+from herojobs.names import queue_name_fix
 from server.running import Running
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "worker_in_node.mjs"
@@ -52,6 +53,23 @@ def test_jobs_are_claimed_extended_and_finished(server: Running, hero: HeroJobs,
     assert server.call("queue.stats", circle, "t") | {"oldest": 0} == {
         "circle_id": circle, "topic": "t", "waiting": 1, "scheduled": 0, "active": 0, "paused": False, "oldest": 0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ["topic", "circle", "key"])
+def test_limits_hold_for_workers_that_call(server: Running, hero: HeroJobs, circle: str, what: str) -> None:
+    circle = queue_name_fix(circle)
+    name = circle if what == "circle" else f"{circle}/t"
+    hero.set_limit(name, **{"key_jobs" if what == "key" else "jobs": 2})
+    submit(server, circle, 5, limit_key="k")
+    queues = [f"{circle}/t"]
+    first = server.call("worker.claim", queues, 4, 5)
+    assert [each["ref"] for each in first] == [f"{circle}/t/1", f"{circle}/t/2"]
+    assert server.call("worker.claim", queues, 4, 5) == []
+    held = {"ref": first[1]["ref"], "token": first[1]["token"]}
+    assert server.call("worker.extend", [held], 5)["extended"] == [held["ref"]]
+    assert server.call("worker.finish", [held | {"result": "x"}]) == [True]
+    assert [each["ref"] for each in server.call("worker.claim", queues, 4, 5)] == [f"{circle}/t/3"]
+    hero.remove_limit(name)
 
 
 def test_a_wrong_token_changes_nothing(server: Running, hero: HeroJobs, circle: str) -> None:

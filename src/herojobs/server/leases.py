@@ -12,12 +12,15 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from herojobs.errors import JobNotFound, RedisUnavailable
 from herojobs.job import now_ms
+from herojobs.limits import Limits
 from herojobs.live.calls import claim, extend, job_key, put_back
 from herojobs.live.events import Event
+from herojobs.live.limits import free_slots, keep_slots, slot, take_slots
 from herojobs.live.redis import AsyncRedis
 from herojobs.names import Queue
 from herojobs.ourdb import OurDBError
@@ -73,6 +76,8 @@ class Leases:
         self._life = Life(store, settings, redis, f"api-{secrets.token_hex(6)}", self._write)
         self._flows = Flows(store, redis)
         self._first = 0
+        self._limits = Limits(settings.limit, {})
+        self._limited_by: Rules | None = None
 
     async def claim(
         self, queues: Sequence[Queue], n: int, lease: float, wait: float, gone: Callable[[], Awaitable[bool]]
@@ -98,7 +103,7 @@ class Leases:
                 if self._stopping.is_set() or await gone():
                     return []
                 taken: list[Claimed] = []
-                rules = self._rules()
+                rules = self._heed_rules()
                 for queue in in_turn:
                     if len(taken) < n and not rules.is_paused(queue):
                         taken += await self._claim(queue, n - len(taken), lease)
@@ -113,9 +118,35 @@ class Leases:
         finally:
             self._feed.remove(heard)
 
+    def _heed_rules(self) -> Rules:
+        rules = self._rules()
+        if rules is not self._limited_by:
+            self._limited_by = rules
+            self._limits = Limits(self._settings.limit, rules.limits)
+            self._life.key_bound = self._limits.of_keys if self._limits else None
+        return rules
+
     async def _claim(self, queue: Queue, n: int, lease: float) -> list[Claimed]:
-        token = self._life.claim(queue, 0)[0]
-        taken = await self._redis.run(claim(queue, n, int(lease * 1000), token))
+        bound = self._limits.of_circle(queue.circle)
+        if bound is None:
+            return await self._claim_from(queue, n, lease)
+        token, ms = self._life.token(), int(lease * 1000)
+        n = (await self._redis.run(take_slots(queue.circle, n, bound, ms, token))).slots
+        slots = [slot(token, number + 1) for number in range(n)]
+        claimed: list[Claimed] = []
+        try:
+            claimed = await self._claim_from(queue, n, lease) if n else []
+        finally:  # a job's slot bears its reference: who ends the job knows nothing else
+            used = len(claimed)
+            calls = [keep_slots(queue.circle, [each.ref for each in claimed], ms)] if used else []
+            if slots:
+                calls.append(free_slots(queue.circle, [*slots[used:], *slots[:used]], n - used))
+            await self._redis.run_many(calls)
+        return claimed
+
+    async def _claim_from(self, queue: Queue, n: int, lease: float) -> list[Claimed]:
+        token = self._life.token()
+        taken = await self._redis.run(claim(queue, n, int(lease * 1000), token, self._limits.of_topic(queue)))
         if not taken.jobs:
             return []
         try:
@@ -130,6 +161,7 @@ class Leases:
 
     async def extend(self, leases: Sequence[Held], lease: float) -> Extended:
         """Make leases last `lease` seconds from now; a job that has overrun its timeout ends instead."""
+        self._heed_rules()
         answer = Extended([], [], [])
         for queue, group in _by_queue(leases).items():
             runs = self._runs(queue, group)
@@ -144,12 +176,16 @@ class Leases:
                     answer.lost.append(run.ref)
                 else:
                     (answer.cancelled if run.id in held.cancelled else answer.extended).append(run.ref)
+            kept = [run.ref for run in runs if run.id not in gone and run.outcome is None]
+            if kept and self._limits.of_circle(queue.circle):
+                await self._redis.run(keep_slots(queue.circle, kept, int(lease * 1000)))
             known = {run.ref for run in runs}
             answer.lost += [ref for each in group if (ref := str(parsed(each.ref))) not in known]
         return answer
 
     async def finish(self, results: Sequence[Finished]) -> list[bool]:
         """End jobs; return for each whether that counts."""
+        self._heed_rules()
         accepted: set[int] = set()
         for queue, group in _by_queue(results).items():
             runs = self._runs(queue, group)
@@ -199,7 +235,17 @@ class Leases:
                 await self._flows.deliver(queue)  # there may be no WatchDog to do it
         except RedisUnavailable as e:  # OurDB has the ends: a WatchDog tells Redis once the leases have run out
             log.warning("Redis wasn't told of %d ends: %s", len(runs), e)
-        return [run for run, position in zip(runs, before, strict=True) if run.position != position]
+        ended = [run for run, position in zip(runs, before, strict=True) if run.position != position]
+        await self._free_slots(ended)
+        return ended
+
+    async def _free_slots(self, runs: Sequence[Run]) -> None:
+        gone: dict[str, list[str]] = {}
+        for run in runs:
+            if self._limits.of_circle(run.queue.circle):
+                gone.setdefault(run.queue.circle, []).append(run.ref)
+        with suppress(RedisUnavailable):  # they end by themselves
+            await self._redis.run_many([free_slots(circle, refs) for circle, refs in gone.items()])
 
     async def _write(self, queue: Queue, puts: list[Put]) -> list[Position | None]:
         return await asyncio.to_thread(self._store.put_many, queue, puts)
