@@ -28,8 +28,8 @@ bench-peers: .venv/dev.stamp rhai ## measure HeroJobs beside other queues (about
 
 chaos: .venv/run.stamp rhai ## faults on real processes, for some minutes: does every job end, once?
 	herojobs chaos --jobs 20000 --rate 300
-	herojobs chaos --jobs 4000 --rate 50 -f worker-kill --every 2 --second-starts 0.02
-	herojobs chaos --jobs 6000 --rate 30 -f watchdog-kill --every 20 --lease 15 --second-starts 0.02
+	herojobs chaos --jobs 4000 --rate 50 --seconds 0.05 -f worker-kill --every 2 --second-starts 0.05
+	herojobs chaos --jobs 6000 --rate 30 --seconds 0.05 -f watchdog-kill --every 20 --lease 15 --second-starts 0.05
 
 docs: .venv/dev.stamp ## build the reference pages that are made from the code
 	$(PY) docs/build.py

@@ -23,6 +23,10 @@ def chaos(
     fault: Faults = None,
     seed: Annotated[int, typer.Option(help="For all choices.")] = 1,
     rate: Annotated[float, typer.Option(min=1, help="Jobs a second.")] = 200,
+    seconds: Annotated[
+        float,
+        typer.Option(min=0.0001, help="How long blocking jobs run, on average; asynchronous ones ten times that."),
+    ] = 0.01,
     every: Annotated[float, typer.Option(min=0, help="Seconds from one fault to the next.")] = 1,
     lease: Annotated[float, typer.Option(min=1, help="The WatchDogs' setting, in seconds.")] = 2,
     watchdogs: Annotated[int, typer.Option(min=1, help="WatchDogs.")] = 2,
@@ -46,6 +50,7 @@ def chaos(
     plan = Plan(
         jobs=jobs,
         rate=rate,
+        seconds=seconds,
         hang_every=hangs,
         watchdogs=watchdogs,
         workers=workers,
