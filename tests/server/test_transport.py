@@ -187,6 +187,15 @@ def test_a_second_signal_ends_it_at_once(home: Path, redis_url: str) -> None:
     assert "Traceback" not in (home / "serve.log").read_text()
 
 
+def test_a_watchdog_that_died_is_started_again(home: Path, redis_url: str) -> None:
+    with serving(home, redis_url, watchdog=True) as server:
+        (pid,) = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True).stdout.split()
+        os.kill(int(pid), signal.SIGKILL)
+        server.call("job.submit", params="!!fake.return_success message:'again'", circle_id="c")
+        assert server.call("job.wait", "c/default/1", 60)["result"] == "again"
+    assert "the WatchDog ended by itself (exit code -9)" in (home / "serve.log").read_text()
+
+
 def test_a_killed_server_takes_its_watchdog_along(home: Path, redis_url: str) -> None:
     with serving(home, redis_url, watchdog=True) as server:
         children = subprocess.run(
