@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from herojobs import HeroJobs, Job, WatchDog
+from herojobs.live import embedded
 from herojobs.testing.model_server import Answer, ModelServer, Wire
 from live.servers import RedisServer
 
@@ -27,6 +28,8 @@ class World:
         self.hero = hero
         self.server = server
         self._replies: list[Reply] = []
+        self.imported: list[str] = []
+        """Whether the concurrent worker had imported pydantic-ai before its first AI job, and after it."""
 
     def reply(self, request: dict[str, Any]) -> Reply:
         if not self._replies:
@@ -47,6 +50,11 @@ class World:
     def ask(self, params: str | dict[str, Any], *replies: Reply, **fields: Any) -> Job:
         """The same, and wait for the end."""
         return self.hero.wait(self.submit(params, *replies, **fields), 90)
+
+    def has_imported(self, module: str) -> str:
+        """Return whether the concurrent worker has imported a module, `true` or `false`."""
+        job = self.hero.submit(f"!!depot.imported module:'{module}'", circle_id="c", topic="look")
+        return self.hero.wait(job, 30).result
 
     @property
     def requests(self) -> list[dict[str, Any]]:
@@ -92,36 +100,34 @@ def ai_settings(url: str) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
-def world(cold: World) -> World:
-    """A world whose workers have run an AI job."""
-    warm = cold.ask("hello", Answer(text="hello"), timeout=80)
-    assert warm.result == "hello", warm
-    return cold
-
-
-@pytest.fixture(scope="module")
-def cold(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A world whose workers, of both sorts, have run something, but no AI job."""
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A world whose workers, of both sorts, have run something; one for all tests of this process."""
     found: list[World] = []
+    redis = RedisServer(embedded.find_program())  # its own: other tests empty theirs
     given: dict[str, Any] = {
         "home": tmp_path_factory.mktemp("home"),
-        "redis_url": redis_server.url,
+        "redis_url": redis.url,
         "actors": ("support.ai_tools",),
         "openrpc_methods": ("support.ai_tools",),
         "rhai_functions": ("support.ai_tools",),
     }
     with ExitStack() as stack:
+        stack.callback(redis.close)
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setenv(KEY_VARIABLE, KEY)
         server = stack.enter_context(ModelServer(lambda request: found[0].reply(request)))
         hero = stack.enter_context(HeroJobs(**given))
-        found.append(World(hero, server))
+        made = World(hero, server)
+        found.append(made)
         stack.enter_context(WatchDog(**given, workers=1, stop_timeout=0.5, ai=ai_settings(server.url)))
         # They run before the tests look for processes that they leave behind.
-        for script in ("!!core.echo", "!!depot.imported module:sys"):
-            assert hero.wait(hero.submit(script, circle_id="c"), 30).status == "done"
-        yield found[0]
+        assert hero.wait(hero.submit("!!core.echo", circle_id="c"), 30).status == "done"
+        made.imported.append(made.has_imported("pydantic_ai"))
+        warm = made.ask("hello", Answer(text="hello"), timeout=80)
+        assert warm.result == "hello", warm
+        made.imported.append(made.has_imported("pydantic_ai"))
+        yield made
 
 
 class Held:

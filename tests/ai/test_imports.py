@@ -8,7 +8,6 @@ import sys
 import pytest
 
 from ai.conftest import World
-from herojobs.testing.model_server import Answer
 
 HEAVY = ("pydantic_ai", "openai", "pydantic", "xllamacpp", "genai_prices")
 
@@ -28,13 +27,6 @@ def test_nobody_else_imports_it(code: str) -> None:
     assert done.stdout == "[]\n"
 
 
-def imported(world: World, module: str) -> str:
-    job = world.hero.submit(f"!!depot.imported module:'{module}'", circle_id="c", topic="look")
-    return world.hero.wait(job, 20).result
-
-
-def test_an_idle_worker_has_not_imported_it(cold: World) -> None:
-    assert imported(cold, "herojobs.worker.concurrent") == "true"
-    assert imported(cold, "pydantic_ai") == "false"
-    assert cold.ask("hello", Answer(text="hello"), timeout=80).status == "done"
-    assert imported(cold, "pydantic_ai") == "true"
+def test_an_idle_worker_has_not_imported_it(world: World) -> None:
+    assert world.has_imported("herojobs.worker.concurrent") == "true"
+    assert world.imported == ["false", "true"]  # before its first AI job, and after it

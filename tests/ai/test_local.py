@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +23,7 @@ import pytest
 from herojobs import HeroJobs, Job, WatchDog
 from herojobs.ai import local
 from herojobs.ai.failures import AIFailure
+from herojobs.live import embedded
 from herojobs.live.connect import connect_blocking
 from herojobs.live.transport import run_sync
 from herojobs.live.usage import read, today
@@ -149,6 +152,44 @@ def test_kill_9_of_its_process_loses_no_job(hero: HeroJobs, ask: Ask) -> None:
         assert (ended.status, ended.attempts) == ("done", 1), ended.error
     assert server(hero).pid != old.pid
     assert "again in" in hero.log(story)
+
+
+def watchdog(home: Path, redis_url: str, circle: str) -> subprocess.Popen[str]:
+    env = {**os.environ, "HEROJOBS_HOME": str(home), "HEROJOBS_REDIS_URL": redis_url}
+    command = [sys.executable, "-m", "herojobs", "watchdog", "--workers", "1", "--circle", circle]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line == "ready\n":
+            break
+    return process
+
+
+def test_watchdogs_share_it_and_a_killed_one_leaves_nothing_behind(tmp_path: Path) -> None:
+    redis = RedisServer(embedded.find_program())
+    dogs = [watchdog(tmp_path, redis.url, circle) for circle in ("a", "b")]
+    try:
+        with HeroJobs(home=tmp_path, redis_url=redis.url) as client:
+
+            def answered_by(circle: str) -> int:
+                job = client.wait(client.submit("Say hello.", params_type="ai", circle_id=circle, timeout=100), 110)
+                assert job.status == "done", job.error
+                address = local.running(tmp_path)
+                assert address is not None
+                return address.pid
+
+            first = answered_by("a")
+            assert answered_by("b") == first
+            dogs[0].kill()
+            assert ended(first, 5)
+            second = answered_by("b")
+            dogs[1].kill()
+            assert ended(second, 5)
+    finally:
+        for dog in dogs:
+            dog.kill()
+            dog.communicate()
+        redis.close()
 
 
 def test_only_who_has_the_key_may_ask(hero: HeroJobs, ask: Ask) -> None:
