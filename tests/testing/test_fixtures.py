@@ -150,3 +150,19 @@ def test_stepping_a_cancel_that_comes_while_a_job_runs(hero: InlineHero) -> None
     assert hero.watchdog.finish([run])
     with pytest.raises(JobConflict):
         hero.cancel(job)
+
+
+def test_the_clock_moves_retries_and_expiry(hero: InlineHero, hero_clock: FakeClock) -> None:
+    failing = hero.submit("!!fake.return_error", circle_id="c", retries=2, retry_delay=60)
+    soon = hero_clock.ms // 1000
+    late = hero.submit(ECHO, circle_id="c", topic="later", at=soon + 500, expires_at=soon + 550)
+    hero.run_pending()
+    for tries in (1, 2):
+        assert (hero.get(failing).reason, hero.get(failing).retried) == ("retrying", tries)
+        assert hero.run_pending() == 0
+        hero_clock.move(minutes=4)
+        assert hero.run_pending() == 1
+    assert hero.get(failing).reason == "failed"
+    hero_clock.move(seconds=100)
+    hero.run_pending()
+    assert hero.get(late).reason == "expired"
