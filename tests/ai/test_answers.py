@@ -77,6 +77,16 @@ def test_a_rhai_script_asks_a_model(world: World) -> None:
     assert "refuses the key" in job.error
 
 
+def test_a_rhai_script_calls_methods(world: World) -> None:
+    def run(script: str) -> Any:
+        return world.hero.wait(world.hero.submit(script, params_type="rhaiscript", circle_id="c"), 30)
+
+    script = """`${rpc("", "stock.level", #{item: "tin"})} ${rpc("", "depot.pack", #{name: "box"})}`"""
+    assert run(script).result == "3 box: 1 red"
+    assert "did you mean 'stock.level'" in run('rpc("", "stock.levels")').error
+    assert "nothing" in run('rpc("nothing", "x")').error
+
+
 def test_without_streaming_the_answer_is_the_same(world: World) -> None:
     job = world.ask({"prompt": "x", "stream": False}, Answer(text="whole", input_tokens=5, output_tokens=1))
     assert (job.result, job.usage["input_tokens"], world.requests[0]["stream"]) == ("whole", 5, False)

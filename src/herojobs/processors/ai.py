@@ -21,7 +21,8 @@ from herojobs.job import Job
 from herojobs.live.usage import Used
 from herojobs.names import Ref, queue_name_fix
 from herojobs.processors.ai_tools import JobTools
-from herojobs.processors.base import JobContext, JobFailed, JobInterrupted
+from herojobs.processors.base import JobContext, JobFailed
+from herojobs.processors.threads import in_passing
 from herojobs.settings import Settings
 from herojobs.store import JobStore
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from herojobs.ai.conversation import Conversation
     from herojobs.ai.serving import LoopServing
 
-LOOK = 0.05
-"""Seconds between two looks whether a job that asks a model in passing must end."""
 COUNT_WITHIN = 0.2
 """Seconds that an interrupted job has to count what it used."""
 
@@ -55,18 +54,7 @@ class AIProcessor:
 
     def answer(self, params: str, job: Job, context: JobContext) -> str:
         """Run a prompt as part of a job of another kind, in its thread; it ends when that job is asked to end."""
-
-        async def run() -> str:
-            task = asyncio.create_task(self.run_async(msgspec.structs.replace(job, params=params), context))
-            while not (await asyncio.wait([task], timeout=LOOK))[0]:
-                if context.cancelled:
-                    task.cancel()
-            return task.result()
-
-        try:
-            return asyncio.run(run())
-        except asyncio.CancelledError:
-            raise JobInterrupted(context.interrupted_by or "cancel") from None
+        return in_passing(self.run_async(msgspec.structs.replace(job, params=params), context), context)
 
     async def run_async(self, job: Job, context: JobContext) -> str:
         """Run a prompt and return the answer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from importlib.metadata import entry_points
@@ -13,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from herojobs.errors import HeroJobsError, WorkerError
-from herojobs.names import Ref
+from herojobs.names import Ref, queue_name_fix
 from herojobs.processors.base import JobContext
 from herojobs.processors.heroscript import HeroScriptProcessor
 from herojobs.processors.parents import shown_parents
 from herojobs.processors.script_context import ScriptContext
+from herojobs.processors.threads import in_passing
 from herojobs.settings import Settings
 
 if TYPE_CHECKING:
     from herojobs.processors.ai import AIProcessor
+    from herojobs.processors.openrpc_local import LocalMethods
 
 GROUP = "herojobs.rhai"
 """Entry points by which other distributions offer functions: a module each."""
@@ -46,6 +49,7 @@ class JobFunctions:
         self._settings = settings
         self._scripts: HeroScriptProcessor | None = None
         self._ai: AIProcessor | None = None
+        self._methods: LocalMethods | None = None
 
     def job(self) -> dict[str, Any]:
         """The running job: job_id, circle_id, topic, session_key, attempt, ref."""
@@ -87,8 +91,28 @@ class JobFunctions:
         return self._processor().run_text(text, context.job, context)
 
     def rpc(self, service: str, method: str, params: Any = None) -> Any:
-        """Call a method of a registered service."""
-        raise RuntimeError("rpc: OpenRPC calls can't be made by this version of HeroJobs")
+        """Call a method of a service; with an empty service one of this process, an actor's action among them."""
+        from herojobs.openrpc.caller import Caller  # here: HTTP and schemas take a while to import
+        from herojobs.processors.openrpc_local import JobCallContext, LocalMethods
+
+        context = CURRENT.get()
+        job = context.job
+        if self._methods is None:
+            self._methods = LocalMethods(self._settings)
+        local = self._methods
+        deadline = time.monotonic() + (job.timeout or self._settings.default_timeout)
+        circle = queue_name_fix(job.circle_id)
+        HAND_ON.get()()
+        call_context = JobCallContext(context.ref, circle, context.log, deadline, job=job, job_context=context)
+
+        async def call() -> Any:
+            caller = Caller(self._settings, local)
+            try:
+                return await caller.call(service, method, params, call_context)
+            finally:
+                await caller.close()
+
+        return in_passing(call(), context)
 
     def ai(self, prompt: str, options: Any = None) -> Any:
         """Ask a model as part of this job; options are those of AI jobs. With a schema it returns what fits it."""

@@ -1,4 +1,4 @@
-"""Blocking code of a job on the event loop of others: in a thread that a timeout or cancel reaches."""
+"""Blocking code beside an event loop, and asynchronous code where there is none: a timeout or cancel reaches both."""
 
 from __future__ import annotations
 
@@ -6,12 +6,32 @@ import asyncio
 import contextvars
 import ctypes
 import threading
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
-from herojobs.processors.base import JobInterrupted
+from herojobs.processors.base import JobContext, JobInterrupted
 
 T = TypeVar("T")
+
+
+LOOK = 0.05
+"""Seconds between two looks whether a job must end."""
+
+
+def in_passing(made: Coroutine[Any, Any, T], context: JobContext) -> T:
+    """Run a coroutine in this thread, which has no event loop; it is cancelled when the job is asked to end."""
+
+    async def run() -> T:
+        task = asyncio.create_task(made)
+        while not (await asyncio.wait([task], timeout=LOOK))[0]:
+            if context.cancelled:
+                task.cancel()
+        return task.result()
+
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:
+        raise JobInterrupted(context.interrupted_by or "cancel") from None
 
 
 class _Ended(JobInterrupted):
