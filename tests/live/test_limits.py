@@ -80,6 +80,8 @@ def test_slots_of_a_circle(redis: Redis) -> None:
     assert take(5, "e", T0 + LEASE + 1) == 2, "what nobody held has ended"
     redis.command("FLUSHDB")
     redis.run(keep_slots("c", [slot("a", 2)], LEASE, now=T0))
+    assert redis.command("EXISTS", "heroslots:c:*") == 0, "what was given back stays away"
+    redis.run(keep_slots("c", [slot("a", 2)], LEASE, make=True, now=T0))
     assert take(5, "f") == 2, "held again after Redis forgot it"
 
 

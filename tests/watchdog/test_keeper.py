@@ -21,12 +21,15 @@ class Around:
 
     def __init__(self, settles: bool) -> None:
         self.held = [SimpleNamespace(id=1, token="x", queue=QUEUE, abandoned=False, ref="c/t/1")]
-        self.pool = self.calls = self
+        self.pool = self.calls = self.throttle = self
         self.abandoned: list[int] = []
         self._settles = settles
 
     def all_held(self) -> list[Any]:
         return list(self.held)
+
+    def hold(self) -> list[Any]:
+        return []
 
     def abandon(self, run: Any) -> None:
         self.abandoned.append(run.id)

@@ -47,9 +47,17 @@ def free_slots(circle: str, slots: Sequence[str], unused: int = 0, *, now: int =
     return Call("free_slots", all_of(circle), (now, unused, *slots), lambda _: None)
 
 
-def keep_slots(circle: str, slots: Iterable[str], lease_ms: int, *, now: int = 0) -> Call[None]:
-    """Make slots last `lease_ms` from now."""
-    return Call("keep_slots", all_of(circle), (now, lease_ms, *slots), lambda _: None)
+def keep_slots(circle: str, slots: Iterable[str], lease_ms: int, *, make: bool = False, now: int = 0) -> Call[None]:
+    """Make slots last `lease_ms` from now.
+
+    Args:
+        circle: whose they are.
+        slots: their names. One that was given back meanwhile stays away.
+        lease_ms: milliseconds.
+        make: also make those that aren't there: Redis has forgotten them.
+        now: unix milliseconds, 0 for the server's clock.
+    """
+    return Call("keep_slots", all_of(circle), (now, lease_ms, int(make), *slots), lambda _: None)
 
 
 def slot(token: str, number: int) -> str:

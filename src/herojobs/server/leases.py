@@ -138,7 +138,7 @@ class Leases:
             claimed = await self._claim_from(queue, n, lease) if n else []
         finally:  # a job's slot bears its reference: who ends the job knows nothing else
             used = len(claimed)
-            calls = [keep_slots(queue.circle, [each.ref for each in claimed], ms)] if used else []
+            calls = [keep_slots(queue.circle, [each.ref for each in claimed], ms, make=True)] if used else []
             if slots:
                 calls.append(free_slots(queue.circle, [*slots[used:], *slots[:used]], n - used))
             await self._redis.run_many(calls)

@@ -53,8 +53,6 @@ class Leases:
     async def step(self) -> None:
         """Extend all leases, in one round trip."""
         groups = by_queue(run for run in self._cycle.pool.all_held() if not run.abandoned)
-        if slots := self._cycle.throttle.hold():
-            await self._redis.run_many(slots)
         if not groups:
             return
         extends = [
@@ -79,6 +77,7 @@ class Leases:
             for run in lost:
                 log.warning("%s: its lease was lost; another WatchDog runs it", run.ref)
                 self._cycle.pool.abandon(run)
+        await self._redis.run_many(self._cycle.throttle.hold())
 
 
 class Postman:
@@ -183,7 +182,7 @@ class Lookout:
         seen = await self._redis.waiting(known)
         if seen.wiped:
             self._on_wipe()
-            await self._redis.run_many(self._cycle.throttle.hold())
+            await self._redis.run_many(self._cycle.throttle.hold(make=True))
         for queue, waiting in zip(known, seen.lengths, strict=True):
             if waiting:
                 self._turns.heat(queue)

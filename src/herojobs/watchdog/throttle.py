@@ -138,9 +138,9 @@ class Throttle:
         releases, self._releases = self._releases, []
         return releases
 
-    def hold(self) -> list[Call[Any]]:
-        """Return the calls that make all slots last."""
+    def hold(self, *, make: bool = False) -> list[Call[Any]]:
+        """Return the calls that make all slots last; with `make` also those that Redis has forgotten."""
         circles: dict[str, list[str]] = {}
         for name, (circle, _) in self._held.items():
             circles.setdefault(circle, []).append(name)
-        return [keep_slots(circle, names, self._lease_ms) for circle, names in circles.items()]
+        return [keep_slots(circle, names, self._lease_ms, make=make) for circle, names in circles.items()]
