@@ -98,10 +98,10 @@ def read_requests(data: bytes, max_batch: int = MAX_BATCH) -> tuple[list[Request
         if not data.lstrip(b" \t\r\n").startswith(b"["):
             return [_read(data)], False
         entries = _entries.decode(data)
-    except _UNREADABLE as e:
-        raise RpcError(Code.PARSE_ERROR, "Parse error", {"hint": _why(e)}) from None
+    except _UNREADABLE:
+        raise RpcError(Code.PARSE_ERROR, "Parse error") from None
     if not entries:
-        raise RpcError(Code.INVALID_REQUEST, "Invalid Request", {"hint": "the batch is empty"})
+        raise RpcError(Code.INVALID_REQUEST, "Invalid Request")
     if len(entries) > max_batch:
         raise RpcError(
             Code.TOO_LARGE, "Too large", {"got": f"{len(entries)} calls", "expected": f"at most {max_batch}"}
@@ -126,13 +126,13 @@ def _read(data: bytes | Raw) -> Request | RpcError:
 
 
 def _invalid(data: bytes | Raw) -> RpcError:
-    """Return the error that tells what is wrong with a call that is JSON but no request."""
+    """Return the error of a call that is JSON but no request; without an id it is as bare as the standard's."""
     try:
         value = msgspec.json.decode(data)
     except msgspec.ValidationError as e:
         return RpcError(Code.INVALID_REQUEST, "Invalid Request", {"hint": str(e)})
-    if not isinstance(value, dict):
-        return RpcError(Code.INVALID_REQUEST, "Invalid Request", {"got": shown(value), "expected": "an object"})
+    if not isinstance(value, dict) or "id" not in value:
+        return RpcError(Code.INVALID_REQUEST, "Invalid Request")
     wrong = []
     if value.get("jsonrpc") != "2.0":
         wrong.append(("jsonrpc", '"2.0"'))
