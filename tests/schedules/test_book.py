@@ -72,5 +72,7 @@ def test_what_is_wrong_is_told(book: ScheduleBook) -> None:
         book.add("a b", "@daily", JOB)
     with pytest.raises(InvalidJob, match="params_type 'heroscrpt'"):
         book.add("b", "@daily", Job(params="x", circle_id="c", params_type="heroscrpt"))
+    with pytest.raises(InvalidSchedule, match="its idempotency_key is set, which fits one tick only"):
+        book.add("b", "@daily", Job(params="x", circle_id="c", idempotency_key="k"))
     with pytest.raises(InvalidSchedule, match="time_scheduled"):
         book.add("b", "@daily", Job(params="x", circle_id="c", time_scheduled=5))

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from herojobs.errors import RedisUnavailable
-from herojobs.job import Job
+from herojobs.job import Job, encode
 from herojobs.live import calls
 from herojobs.live.redis import run_sync
 from herojobs.names import Queue
+from herojobs.store import Put
 
 if TYPE_CHECKING:
     from schedules.conftest import TickerDriver
@@ -178,6 +179,25 @@ def test_a_thousand_ticks_by_five_one_of_which_dies_in_mid_tick(tickers: Tickers
     assert len(set(made)) == len(made)
     assert lives <= 0
     assert queued(drivers[0]) == len(made)
+
+
+def test_a_tick_whose_forerunner_isn_t_over_is_passed_over_if_it_is_to_be_unique(tickers: Tickers) -> None:
+    one, two = tickers(), tickers()
+    job = template()
+    job.unique_key = "one at a time"
+    one.book.add("n", "* * * * *", job, now=T0)
+    die_before(one, "submit")
+    with pytest.raises(Died):
+        one.step(T0 + MINUTE)
+    assert two.step(T0 + MINUTE + 6_000) == 0  # its own job has the key: it is made, not passed over
+    assert two.book.get("n").made == 1
+    assert two.step(T0 + 2 * MINUTE) == 0
+    assert (two.book.get("n").skipped, len(two.jobs(Q))) == (1, 1)
+    (first,) = two.jobs(Q)
+    first.status = "done"
+    two.store.put_many(Q, [Put(1, encode(first), None)])
+    assert two.step(T0 + 3 * MINUTE) == 1
+    assert ticks_of(two) == [T0 + MINUTE, T0 + 3 * MINUTE]
 
 
 def die_before(driver: TickerDriver, part: str) -> None:

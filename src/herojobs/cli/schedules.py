@@ -46,6 +46,9 @@ def add(
     topic: TopicOr = "default",
     tz: Annotated[str, typer.Option(help="Time zone of WHEN, like Europe/Paris.")] = "UTC",
     missed: Annotated[str, typer.Option(help="Runs missed while no WatchDog ran: skip, once or all.")] = "once",
+    no_overlap: Annotated[
+        bool, typer.Option("--no-overlap", help="Pass over a run while the job of an earlier one isn't over.")
+    ] = False,
     timeout: Timeout = 0,
     priority: Priority = 0,
     max_attempts: MaxAttempts = None,
@@ -65,6 +68,7 @@ def add(
         max_attempts=DEFAULT_MAX_ATTEMPTS if max_attempts is None else max_attempts,
         log=log,
         tags=tag or [],
+        unique_key=f"schedule:{name}" if no_overlap else "",
     )
     with options.client() as hero:
         schedule = hero.schedules.add(name, when, job, tz=tz, missed=missed, replace=replace)

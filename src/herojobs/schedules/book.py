@@ -129,7 +129,7 @@ class ScheduleBook:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self.path: Path = settings.home / "var" / "schedules.sqlite3"
         self._db: sqlite3.Connection | None = None
         self._lock = threading.RLock()
@@ -158,11 +158,10 @@ class ScheduleBook:
             raise InvalidSchedule("missed", missed, "no such way", "skip, once or all")
         if job.job_id:
             raise InvalidSchedule("job", str(job.ref), "it was submitted already", "a new Job")
-        if job.time_scheduled:
-            raise InvalidSchedule(
-                "job", job.time_scheduled, "its time_scheduled is set", "the schedule's ticks instead"
-            )
-        queue = validate(job, max_params=self._settings.max_params)
+        for field in ("time_scheduled", "expires_at", "idempotency_key", "after"):
+            if getattr(job, field):
+                raise InvalidSchedule("job", getattr(job, field), f"its {field} is set, which fits one tick only")
+        queue = validate(job, max_params=self.settings.max_params)
         now = now or now_ms()
         plan = Plan(when, tz, Missed(missed), now)
         first = Timetable(when, tz, now).next_after(now)

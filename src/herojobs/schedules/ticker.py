@@ -18,7 +18,7 @@ from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
 from herojobs import job as jobs
-from herojobs.errors import HeroJobsError, JobConflict
+from herojobs.errors import HeroJobsError, JobConflict, JobExists
 from herojobs.job import Job, now_ms
 from herojobs.live.calls import submit
 from herojobs.live.transport import Redis
@@ -26,7 +26,9 @@ from herojobs.names import Queue
 from herojobs.ourdb import OurDBError
 from herojobs.schedules.book import Missed, Schedule, ScheduleBook
 from herojobs.store import JobStore
+from herojobs.store.base import Tip
 from herojobs.store.jobs import decoded
+from herojobs.store.keys import KeyedJobs
 
 log = logging.getLogger("herojobs.schedules")
 
@@ -65,6 +67,7 @@ class Ticker:
         self._redis = redis
         self._apart = apart
         self._serves = serves
+        self._keyed = KeyedJobs(book.settings, store)
 
     async def step(self, now: int = 0) -> int:
         """Make all that is due; return the number of jobs made.
@@ -142,9 +145,12 @@ class Ticker:
         while current is not None:
             job = schedule.make(schedule.next_ms)
             try:
-                tip = self._store.put_at(queue, current.id, job)
+                tip = self._store_at(queue, current.id, job)
                 self._store.remember_spelling(queue, job.circle_id, job.topic)
                 return _Stored(current, job, tip.data, True)
+            except JobExists:  # the job of an earlier tick has the unique key still
+                self._book.advance(current, schedule.timetable.next_after(schedule.next_ms), skipped=1)
+                return None
             except JobConflict:
                 pass
             found = self._store.tips(queue, [current.id])[0]
@@ -160,6 +166,24 @@ class Ticker:
                 if current is not None and current.next_ms != schedule.next_ms:
                     current = None
         return None
+
+    def _store_at(self, queue: Queue, id: int, job: Job) -> Tip:
+        """Store a job under an id that was never used.
+
+        Raises:
+            JobConflict: it was used.
+            JobExists: another job has its unique key.
+        """
+        if not job.unique_key:
+            return self._store.put_at(queue, id, job)
+        with self._store.writing(queue):
+            job.job_id = id
+            self._keyed.take(queue, job)
+            return self._store.put_at(queue, id, job)
+
+    def close(self) -> None:
+        """Close the files of unique keys."""
+        self._keyed.close()
 
     def _again(self, schedule: Schedule) -> Schedule | None:
         """Return a schedule as it is now, None if it was removed."""

@@ -77,6 +77,7 @@ class InlineWatchDog:
         self._processors.close()
         self._runner.close()
         run_sync(self._redis.close())
+        self._ticker.close()
         self._book.close()
         self._store.close()
 

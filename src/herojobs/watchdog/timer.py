@@ -51,4 +51,5 @@ class Timer:
 
     def close(self) -> None:
         """Close the book."""
+        self._ticker.close()
         self._book.close()
