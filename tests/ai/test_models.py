@@ -34,10 +34,11 @@ def settings(**more: Any) -> AISettings:
         ("special", "", ["local"]),
         ("c", "local", ["local"]),
         ("free", "anthropic:some-model", ["anthropic:some-model"]),
+        ("adhoc", "", ["openai:some-model"]),
     ],
 )
 def test_a_circles_models(circle: str, asked: str, chosen: list[str]) -> None:
-    ai = settings(circle_model={"special": "local"}, allow_any_model=("free",))
+    ai = settings(circle_model={"special": "local", "Adhoc": "openai:some-model"}, allow_any_model=("free",))
     assert [model.name for model in choose(ai, circle, asked)] == chosen
 
 

@@ -48,7 +48,12 @@ def _by_category(error: raised.ModelAPIError, model: Model, who: str) -> AIFailu
         case raised.ModelNotFoundError():
             name = model.settings.name
             return failure("not_configured", f"isn't there: check the name {name!r} and base_url", elsewhere=True)
-        case raised.ModelContextWindowExceededError():
+        case (
+            raised.ModelContextWindowExceededError()
+            | raised.ModelRequestRejectedError(
+                provider_error_type="exceed_context_size_error"  # llama.cpp's
+            )
+        ):
             return failure("context_length", "takes no prompt as long as this; shorten it, or take another model")
         case raised.ModelQuotaExceededError():
             return failure("rate_limited", "has no quota left; look at the account", elsewhere=True)

@@ -71,7 +71,8 @@ class AIProcessor:
                 "status": e.status,
                 "attempts": talk.attempts if talk is not None else 0,
             }
-            raise JobFailed(state.hide(e.text), detail=detail | e.more) from None
+            shown = state.hide(msgspec.json.encode(detail | e.more, enc_hook=str).decode())
+            raise JobFailed(state.hide(e.text), detail=msgspec.json.decode(shown)) from None
         finally:
             if state.talk is not None:
                 context.usage = _sum(context.usage, state.talk.usage)
@@ -87,7 +88,9 @@ class AIProcessor:
         budget = Budget(asked, ai, circle)
         tools = []
         if asked.tools:
-            if chosen[0].is_local:
+            if not ai.local.weights:  # whoever runs weights of their own knows what these can do
+                chosen = [each for each in chosen if not each.is_local]
+            if not chosen:
                 raise AIFailure("invalid_params", "tools: the local model knows none; name another model")
             tools = allowed(ai, circle, asked.tools, await self._tools.all(job, context))
         results = {
