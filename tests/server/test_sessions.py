@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx2
@@ -14,6 +16,7 @@ from herojobs import HeroJobs
 from herojobs.jsonrpc import encode_request
 from herojobs.sessions import Audit, Sessions, make_login_link
 from herojobs.settings import Settings, load
+from herojobs.store import JobStore
 from server.running import Running, serving
 
 CALL = encode_request("session.get", None, 1)
@@ -85,6 +88,31 @@ async def test_a_revoked_key_ends_calls_and_events_of_a_websocket(
             time.sleep(0.2)  # an event would have come by now
             await socket.send(CALL.decode())
             assert json.loads(await socket.recv())["error"]["code"] == 1004
+
+
+def test_a_revoked_key_ends_calls_that_wait_and_streams(
+    sessions: Sessions, home: Path, redis_url: str, settings: Settings
+) -> None:
+    _, key = sessions.create("a", ["c"], "operator")
+    with serving(home, redis_url) as server, HeroJobs(settings=settings) as hero:
+        job = hero.submit("!!core.echo", circle_id="c", log=True)
+        with closing(JobStore(settings)) as store:
+            path = store.log_path(*job.ref)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("before")
+        calls = (("worker.claim", {"queues": ["c/other"], "wait": 20.0}), ("job.wait", {"ref": str(job.ref)}))
+        with ThreadPoolExecutor() as threads:
+            waiting = [threads.submit(server.error, name, key=key, **given) for name, given in calls]
+            with server.client.stream("GET", f"/jobs/{job.ref}/log", headers={"authorization": f"Bearer {key}"}) as log:
+                texts = log.iter_text()
+                assert next(texts) == "before"
+                sessions.revoke("a")
+                path.write_text("before, after")
+                assert "after" not in "".join(texts)
+            other = hero.submit("!!core.echo", circle_id="c", topic="other")
+            hero.cancel(job)
+            assert [each.result().code for each in waiting] == [1004, 1004]
+            assert [each.waiting for each in hero.queues("c") if each.topic == other.topic] == [1]
 
 
 def test_the_server_tells_a_key_nowhere(sessions: Sessions, home: Path, redis_url: str, settings: Settings) -> None:

@@ -76,6 +76,26 @@ def test_pages_of_other_sites_may_not_call(server: Running) -> None:
     assert server.client.get("/jobs/a/b/1/log", headers={"host": "attacker.example"}).status_code == 403
 
 
+@pytest.mark.parametrize("shown", ["Basic x", "Bearer", "bearer", "", "x"])
+def test_a_name_that_leads_here_is_no_way_in(server: Running, shown: str) -> None:
+    """A page of attacker.example whose name leads to 127.0.0.1 may add any header; only a valid key helps."""
+    host = "attacker.example:8811"
+    assert server.post(CALL, host=host, origin=f"http://{host}", authorization=shown).status_code == 403
+    answer = server.post(CALL, host=host, origin=f"http://{host}", authorization="Bearer x")
+    assert b"1004" in answer.content
+
+
+def test_an_origin_that_is_none_is_refused(server: Running) -> None:
+    for origin in ("null", "http://[", "", "http://"):
+        assert server.post(CALL, origin=origin).status_code == 403
+
+
+def test_what_came_through_a_proxy_is_not_of_this_machine(server: Running) -> None:
+    assert b"1004" not in server.post(CALL).content
+    for name in ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"):
+        assert b"1004" in server.post(CALL, **{name: "203.0.113.7"}).content
+
+
 def test_a_unix_socket_is_served_to_its_user_alone(server: Running) -> None:
     assert stat.S_IMODE(server.socket.stat().st_mode) == 0o600
     transport = httpx2.HTTPTransport(uds=str(server.socket))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
+from herojobs.errors import RpcError
+from herojobs.jsonrpc.codes import Code
 from herojobs.sessions import Role, Session
 
 if TYPE_CHECKING:
@@ -60,6 +62,16 @@ class Caller:
     def may_see(self, circle: str) -> bool:
         """Return whether the caller may see a circle, given by its fixed name."""
         return self.session is not None and self.session.allows(Role.VIEWER, circle)
+
+    def check_again(self) -> None:
+        """Refuse to go on if the session has ended meanwhile, for calls that last.
+
+        Raises:
+            RpcError: it has.
+            HeroJobsError: the sessions can't be read now.
+        """
+        if self.session is not None and self.backend.session_of(self.key, self.local) is None:
+            raise RpcError(Code.UNAUTHORIZED, "Unauthorized: the session has ended")
 
     @property
     def circles(self) -> tuple[str, ...] | None:

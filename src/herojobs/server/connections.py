@@ -16,9 +16,11 @@ from herojobs.server.backend import Backend
 from herojobs.server.caller import Caller, Stream
 from herojobs.server.errors import translate
 from herojobs.server.limits import Limiter
-from herojobs.server.login import key_of
+from herojobs.server.login import bearer_of, key_of
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+"""What proxies add: a request with one of them comes from elsewhere, though its connection comes from this machine."""
 
 
 class Gate:
@@ -42,9 +44,9 @@ class Gate:
         ours = (host, headers.get("x-forwarded-host", "")) if self._behind_proxy else (host,)
         # A proxy may hide our name; then only what browsers add by themselves is dangerous: cookies.
         checked = not self._behind_proxy or "cookie" in headers
-        if origin is not None and checked and urlsplit(origin).netloc not in ours:
+        if origin is not None and checked and _place_of(origin) not in ours:
             return RpcError(Code.FORBIDDEN, f"Forbidden: pages of {origin[:80]} may not call this server")
-        if "authorization" not in headers and self._is_local(scope) and host and _name_of(host) not in LOCAL_NAMES:
+        if not bearer_of(headers) and self._comes_from_here(scope) and not _is_ours(host):
             hint = "call 127.0.0.1 or localhost, or send a session key"
             return RpcError(Code.FORBIDDEN, f"Forbidden: this server isn't {host[:80]!r}", {"hint": hint})
         return None
@@ -71,7 +73,7 @@ class Gate:
             return Caller(
                 self.backend,
                 key=(key or "") if key is not ... else key_of(headers),
-                local=key is not None and self._is_local(scope),
+                local=key is not None and self._is_local(scope, headers),
                 stream=stream,
                 url=url_of(scope, headers),
             )
@@ -90,7 +92,12 @@ class Gate:
         who = caller.session.id if caller.session is not None else f"@{client[0] if client else ''}"
         self._limiter.take(who, number)
 
-    def _is_local(self, scope: Scope) -> bool:
+    def _is_local(self, scope: Scope, headers: Mapping[str, str]) -> bool:
+        """Return whether a request comes from this machine: not by a proxy, nor by a name that may be anybody's."""
+        by_proxy = any(name in headers for name in PROXY_HEADERS)
+        return self._comes_from_here(scope) and not by_proxy and _is_ours(headers.get("host", ""))
+
+    def _comes_from_here(self, scope: Scope) -> bool:
         """Return whether a connection comes from this machine. A proxy's own address says nothing."""
         if self._behind_proxy:
             return False
@@ -112,6 +119,19 @@ def url_of(scope: Scope, headers: Mapping[str, str]) -> str:
     """Return the address by which a request came here."""
     secure = scope.get("scheme") in ("https", "wss")
     return f"{'https' if secure else 'http'}://{headers.get('host', 'localhost')[:255]}"
+
+
+def _place_of(origin: str) -> str | None:
+    """Return host and port of an `Origin`, None if it has none: `null`, or rubbish."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
+
+
+def _is_ours(host: str) -> bool:
+    """Return whether a `Host` header names this machine; HTTP/1.0 may have none, which no browser speaks."""
+    return not host or _name_of(host) in LOCAL_NAMES
 
 
 def _name_of(host: str) -> str:

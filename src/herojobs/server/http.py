@@ -184,7 +184,7 @@ class _Pages:
             await self._backend.core.get(ref)
         except (HeroJobsError, OurDBError, OSError) as e:
             return _refusal(e)
-        return StreamingResponse(self._follow(ref), media_type="text/plain; charset=utf-8")
+        return StreamingResponse(self._follow(ref, caller), media_type="text/plain; charset=utf-8")
 
     def _caller(self, request: Request) -> Caller:
         """Return who asks, once that is counted."""
@@ -195,9 +195,14 @@ class _Pages:
         self._gate.admit(caller, request.scope, 1)
         return caller
 
-    async def _follow(self, ref: Ref) -> AsyncGenerator[str]:
+    async def _follow(self, ref: Ref, caller: Caller) -> AsyncGenerator[str]:
         async with contextlib.aclosing(self._backend.core.follow(ref)) as texts:
             async for text in texts:
+                try:
+                    caller.check_again()
+                except HeroJobsError as e:
+                    yield f"\n[{e}]\n"
+                    return
                 yield text
                 if self._backend.stopping.is_set():
                     return

@@ -18,11 +18,16 @@ _DONE = "you are logged in; this page can be closed\n"
 
 def key_of(headers: Mapping[str, str]) -> str:
     """Return the session key that a request shows: in its header Authorization, else as a cookie; empty if none."""
-    scheme, _, key = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return key.strip()
+    if key := bearer_of(headers):
+        return key
     cookies = headers.get("cookie")
     return "" if cookies is None else cookie_parser(cookies).get(COOKIE, "")
+
+
+def bearer_of(headers: Mapping[str, str]) -> str:
+    """Return the session key in a request's header Authorization, empty if there is none."""
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
 
 
 class Login:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import time
 from collections import deque
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ MOST_EVENTS = 1000
 MOST_SUBSCRIPTIONS = 100
 MOST_CALLS = 100
 """Calls of one connection that run at once; further ones wait unread, so that they hold up their sender."""
+LOOK = 0.05
+"""Seconds after which events go on only once the session was found to hold still."""
 PAUSE = 1.0
 """Seconds between two tries to read the sessions."""
 CLOSE_POLICY, CLOSE_GOING, CLOSE_LATER = 1008, 1001, 1013
@@ -200,6 +203,7 @@ class _Connection:
         while True:
             await self._due.wait()
             self._due.clear()
+            looked = time.monotonic()
             try:
                 self._caller = self._look()
             except RpcError:  # whether the session holds can't be told now
@@ -215,6 +219,9 @@ class _Connection:
                 if self._missed:
                     missed, self._missed = self._missed, 0
                     await self._send(encode_request("event.missed", {"count": missed}))
+                if time.monotonic() - looked > LOOK:
+                    self._due.set()
+                    break
                 if self._events:
                     number, queue, event = self._events.popleft()
                     if number in self._wishes and self._allowed(queue):

@@ -204,7 +204,9 @@ async def wait(caller: Caller, ref: RefText, timeout: Annotated[float, Meta(ge=0
         timeout: seconds to wait; more than 60 count as 60
     """
     waiting = asyncio.ensure_future(caller.backend.core.wait(ref, min(timeout, LONGEST_WAIT)))
-    return shown_job(await caller.backend.unless_stopping(waiting, caller.gone))
+    job = await caller.backend.unless_stopping(waiting, caller.gone)
+    caller.check_again()
+    return shown_job(job)
 
 
 @method(
@@ -286,7 +288,7 @@ async def history(caller: Caller, ref: RefText) -> list[Job]:
     example=Example({"ref": "demo/default/1"}, {"text": "", "next": 0}),
     aliases={"guid": "ref"},
 )
-async def log_of(caller: Caller, ref: RefText, after: Annotated[int, Meta(ge=0)] = 0) -> LogPart:
+async def log_of(caller: Caller, ref: RefText, after: Annotated[int, Meta(ge=0, le=1 << 53)] = 0) -> LogPart:
     """Return what is kept of a job's output, from a position on; GET /jobs/{circle}/{topic}/{id}/log follows it live.
 
     Args:
