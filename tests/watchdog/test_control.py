@@ -67,7 +67,7 @@ def test_a_cancel_tells_what_it_met(hero: HeroJobs, start: Start) -> None:
     later = hero.submit("!!core.echo", circle_id="c", at=int(time.time()) + 1000)
     assert hero.cancel(queued).cancelled_while == "queued"
     assert hero.cancel(later).cancelled_while == "scheduled"
-    start()
+    start(grace=3)  # on a busy machine too
     for script, met in (("!!fake.sleep seconds:60", "running"), ("!!bad.stubborn", "killed")):
         job = hero.submit(script, circle_id="c")
         while hero.get(job).status != "active":
