@@ -39,6 +39,8 @@ class Start(Message, tag="start"):
     """`circle/topic/id` of the job, which may differ from what its JSON says."""
     alone: bool = False
     """Run it in this exclusive worker though it is asynchronous: it has blocked the concurrent one."""
+    not_after: float = 0.0
+    """Monotonic time after which it mustn't start any more: should the WatchDog be stopped, its lease runs out."""
 
 
 # from the WatchDog, on the control socket
@@ -94,6 +96,8 @@ class Back(Message, tag="back"):
     """These runs weren't started and can be given to another worker."""
 
     numbers: list[int]
+    late: bool = False
+    """They can't: it was too late for them."""
 
 
 class Elsewhere(Message, tag="elsewhere"):

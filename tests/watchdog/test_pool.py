@@ -367,6 +367,36 @@ async def test_workers_that_are_killed_while_they_start_are_replaced_some_times(
         driver.pool.close()
 
 
+@pytest.mark.parametrize("script", ["!!core.echo", "!!fake.sleep seconds:0.01"])
+async def test_what_reaches_its_worker_late_never_starts(tmp_path: Path, script: str) -> None:
+    """Its WatchDog may be stopped, and another one have it."""
+    async with PoolDriver(tmp_path) as driver:
+        (first,) = driver.dispatch(driver.run(script))
+        await driver.finish(first)
+        for child in driver.pool.children():
+            child._start_within = -1.0
+        late = driver.dispatch(*(driver.run(script) for _ in range(3)))
+        await driver.finish(*late)
+        assert sorted(run.number for run in driver.pool.spared) == sorted(run.number for run in late)
+        for child in driver.pool.children():
+            child._start_within = 10.0
+        (after,) = driver.dispatch(driver.run(script))
+        await driver.finish(after)
+        assert isinstance(after.outcome, Done)
+
+
+async def test_a_pool_that_stood_still_starts_nothing_that_waited(tmp_path: Path) -> None:
+    async with PoolDriver(tmp_path, lease=1) as driver:
+        spin, *waiting = driver.dispatch(
+            driver.run("!!fake.spin seconds:0.3"), *(driver.run("!!core.echo") for _ in "ab")
+        )
+        driver.pool._ticked -= 1
+        driver.pool.tick()
+        assert driver.pool.spared == waiting
+        await driver.finish(spin)
+        assert isinstance(spin.outcome, Done)
+
+
 async def test_a_stopped_pool_gives_back_what_it_had(tmp_path: Path) -> None:
     async with PoolDriver(tmp_path) as driver:
         runs = driver.dispatch(*(driver.run("!!bad.nap") for _ in range(4)))

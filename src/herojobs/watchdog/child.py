@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from herojobs.worker.output import unread
 AHEAD_MICROS = 20_000
 """Work that an exclusive worker is sent ahead, measured by how long its jobs took lately."""
 AHEAD_MAX = 64
+STALE = 0.5
+"""Share of a lease after which a run that hasn't started is no longer started without asking Redis."""
 PATIENCE = 1.0
 """Seconds that a worker's guard gets to end its family; then we do."""
 MARK = "HEROJOBS_WORKER"
@@ -72,6 +75,7 @@ class Child:
         self.heard = loop.time()
         self.oom_kills = _oom_kills()
         self._max_jobs = settings.worker_max_jobs
+        self._start_within = settings.lease * STALE
         self._mark = secrets.token_hex(8)
         self._loop = loop
         self._on_messages = on_messages
@@ -145,7 +149,8 @@ class Child:
             self.runs[run.number] = run
             if self.concurrent and self.ready:
                 run.deadline = self._loop.time() + run.timeout
-        self._write(frame([Start(run.number, run.data, run.ref, run.job.alone) for run in runs]))
+        until = time.monotonic() + self._start_within
+        self._write(frame([Start(run.number, run.data, run.ref, run.job.alone, until) for run in runs]))
 
     def become_ready(self, worker_pid: int) -> None:
         """Note that the worker has loaded everything, and only now starts what it was given."""

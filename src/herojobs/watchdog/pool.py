@@ -20,7 +20,7 @@ from herojobs.names import Queue
 from herojobs.outcome import Cancelled, Done, Failed, Killed, Outcome, OutOfMemory, TimedOut
 from herojobs.processors.kinds import CONCURRENT_KINDS
 from herojobs.settings import Settings
-from herojobs.watchdog.child import AHEAD_MICROS, Child
+from herojobs.watchdog.child import AHEAD_MICROS, STALE, Child
 from herojobs.watchdog.runs import Run
 
 log = logging.getLogger("herojobs.watchdog")
@@ -167,7 +167,7 @@ class Pool:
             self.spared += [run for run in self._undispatched if self.is_paused(run.queue)]
             self._undispatched = [run for run in self._undispatched if not self.is_paused(run.queue)]
         waiting = self._undispatched
-        if not waiting:
+        if not waiting or self._was_stopped():
             return
         children = sorted((child for child in self._exclusive if child.room > 0), key=lambda child: len(child.runs))
         for place, child in enumerate(children):
@@ -214,6 +214,9 @@ class Pool:
     def tick(self) -> None:
         """Look at deadlines, deaths and signs of life; to be called about every 50 ms."""
         now = self._loop.time()
+        if self._was_stopped():  # other WatchDogs may have the jobs that wait here
+            self.spared += self._undispatched
+            self._undispatched.clear()
         if now - self._ticked > 1:  # we were stopped ourselves: what the workers sent meanwhile is still unread
             for child in self.children():
                 child.heard = now
@@ -230,6 +233,10 @@ class Pool:
                 self._check_deadline(child, first, now)
         self._rebalance(now)
         self._fill()
+
+    def _was_stopped(self) -> bool:
+        """Return whether this process has stood still for so long that leases may have run out."""
+        return self._loop.time() - self._ticked > self._settings.lease * STALE
 
     def _check_deadline(self, child: Child, run: Run, now: float) -> None:
         if run.kill_at:
@@ -289,7 +296,7 @@ class Pool:
                 if run is not None:
                     self.progress[run] = (message.percent, message.text)
             elif isinstance(message, Back):
-                self._take_back(child, message.numbers)
+                self._take_back(child, message)
             elif isinstance(message, Elsewhere):
                 self._move(child, message)
             elif isinstance(message, Blocks):
@@ -313,18 +320,21 @@ class Pool:
         self._distribute()
         self._on_change()
 
-    def _take_back(self, child: Child, numbers: list[int]) -> None:
-        child.recalled = False
-        for number in reversed(numbers):
-            run = child.runs.pop(number, None)
+    def _take_back(self, child: Child, message: Back) -> None:
+        if not message.late:
+            child.recalled = False
+        for number in reversed(message.numbers):
+            run = child.take(number)
             if run is not None:
-                self._not_started(run)
+                self._not_started(run, message.late)
 
-    def _not_started(self, run: Run) -> None:
-        """Take back a run that its worker hasn't begun."""
+    def _not_started(self, run: Run, late: bool = False) -> None:
+        """Take back a run that its worker hasn't begun; one that is late goes back to its queue."""
         run.deadline = 0.0
         if run.why == "cancel":
             self._end(run, Cancelled())
+        elif late:
+            self.spared.append(run)
         else:
             self._undispatched.insert(0, run)
 

@@ -14,6 +14,7 @@ from types import FrameType
 from herojobs import job as jobs
 from herojobs.checkpoints import Checkpoints
 from herojobs.frames import (
+    Back,
     Beat,
     Blocks,
     Control,
@@ -103,6 +104,10 @@ class ConcurrentWorker:
                     self._tasks[message.number] = task
 
     async def _run(self, start: Start) -> None:
+        if time.monotonic() > start.not_after:
+            del self._tasks[start.number]
+            self._post(Back([start.number], late=True))
+            return
         began = time.perf_counter_ns()
         job = jobs.decode(start.job)
         number = start.number

@@ -104,6 +104,8 @@ class ExclusiveWorker:
         return bool(received)
 
     def _run(self, start: Start) -> Message:
+        if time.monotonic() > start.not_after:
+            return Back([start.number], late=True)
         began = time.perf_counter_ns()
         job = jobs.decode(start.job)
         number = start.number
