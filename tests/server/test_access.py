@@ -165,3 +165,21 @@ async def test_nothing_gets_through_beside_ones_own(
     assert answer is not None
     assert CANARY.encode() not in answer
     assert kept(backend, redis_url) == before
+
+
+async def test_a_submitter_changes_its_own_waiting_jobs_only(backend: Backend) -> None:
+    dispatcher: Dispatcher[Caller] = Dispatcher(METHODS, check=access.check, translate=translate)
+    roles = {"mine": "submitter", "other": "submitter", "op": "operator"}
+    mine, other, operator = (backend.sessions.create(name, ["ours"], role)[1] for name, role in roles.items())
+
+    async def change(key: str, job: dict[str, Any]) -> Any:
+        answer = await dispatcher.answer(encode_request("job.set", {"job": job}, 1), Caller(backend, key=key))
+        assert answer is not None
+        return read_answers(answer)[0][0]
+
+    job = (await change(mine, {"circleid": "ours", "params": "!!x"})).value()
+    assert (await change(mine, job | {"params": "!!y"})).value()["params"] == "!!y"
+    refused = (await change(other, job | {"params": "!!z"})).error
+    assert refused is not None
+    assert refused.code == FORBIDDEN
+    assert (await change(operator, job | {"params": "!!z"})).value()["params"] == "!!z"

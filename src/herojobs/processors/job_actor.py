@@ -13,6 +13,7 @@ from herojobs.heroscript import ActionError, action, actor
 from herojobs.job import Job
 from herojobs.names import Queue, Ref
 from herojobs.processors.parents import shown_parents
+from herojobs.processors.reach import check_circle, check_manages
 from herojobs.processors.script_context import ScriptContext
 
 _CIRCLE = {"circleid": "circle", "circle_id": "circle"}
@@ -70,7 +71,7 @@ class JobActor:
         """Remove a job for good; false if there is none."""
         with _errors():
             try:
-                self._context.client.delete(self._ref(ref, circle, topic, id))
+                self._context.client.delete(self._managed(self._ref(ref, circle, topic, id)))
             except JobNotFound:
                 return False
         return True
@@ -80,7 +81,7 @@ class JobActor:
         """Cancel a job; false if there is none."""
         with _errors():
             try:
-                self._context.client.cancel(self._ref(ref, circle, topic, id))
+                self._context.client.cancel(self._managed(self._ref(ref, circle, topic, id)))
             except JobNotFound:
                 return False
         return True
@@ -89,7 +90,7 @@ class JobActor:
     def retry(self, ref: str = "", circle: str = "", topic: str = "", id: int = 0) -> str:
         """Queue a job again that is over; return its reference."""
         with _errors():
-            return str(self._context.client.retry(self._ref(ref, circle, topic, id)).ref)
+            return str(self._context.client.retry(self._managed(self._ref(ref, circle, topic, id))).ref)
 
     @action
     def parents(self) -> list[dict[str, Any]]:
@@ -124,6 +125,7 @@ class JobActor:
         """Remove all waiting jobs of a queue; return their number."""
         queue = self._queue(circle, topic)
         with _errors():
+            check_manages(self._context.job, queue.circle, self._context.client.settings)
             return self._context.client.empty(queue.circle, queue.topic)
 
     @action(aliases=_CIRCLE)
@@ -138,11 +140,15 @@ class JobActor:
         own = Ref.parse(self._context.ref).queue
         with _errors():
             queue = Queue.of(circle or own.circle, topic or own.topic)
-        if queue.circle != own.circle and own.circle not in self._context.client.settings.cross_circle:
-            raise ActionError(
-                f"a job of circle {own.circle} may not touch circle {queue.circle}; the setting cross_circle allows it"
-            )
+            check_circle(self._context.ref, queue.circle, self._context.client.settings)
         return queue
+
+    def _managed(self, ref: Ref) -> Ref:
+        """Return the reference of a job that the running one may cancel, retry and delete: its own children, too."""
+        client = self._context.client
+        if self._context.job.session_key and client.get(ref).parent != self._context.ref:
+            check_manages(self._context.job, ref.queue.circle, client.settings)
+        return ref
 
     def _ref(self, ref: str, circle: str, topic: str, id: int) -> Ref:
         if not ref and not id:

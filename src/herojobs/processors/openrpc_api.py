@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from herojobs.errors import (
+    Forbidden,
     HeroJobsError,
     InvalidJob,
     InvalidReference,
@@ -20,12 +21,14 @@ from herojobs.errors import (
     JobNotFound,
     RedisUnavailable,
     RpcError,
+    Unauthorized,
     WaitTimeout,
 )
 from herojobs.job import DEFAULT_MAX_ATTEMPTS, Job
 from herojobs.jsonrpc.codes import Code
 from herojobs.jsonrpc.methods import Methods
 from herojobs.names import Queue, Ref
+from herojobs.processors.reach import check_circle, check_manages
 from herojobs.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ _CODES: dict[type[HeroJobsError], Code] = {
     RedisUnavailable: Code.UNAVAILABLE,
     InvalidJob: Code.INVALID_PARAMS,
     InvalidReference: Code.INVALID_PARAMS,
+    Forbidden: Code.FORBIDDEN,
+    Unauthorized: Code.UNAUTHORIZED,
 }
 
 
@@ -104,17 +109,20 @@ class ApiCall:
         """Return a queue that the job may touch; circle and topic default to its own."""
         own = Ref.parse(self.ref).queue
         queue = Queue.of(circle_id or own.circle, topic or own.topic)
-        if queue.circle != own.circle and own.circle not in self.settings.cross_circle:
-            raise RpcError(
-                Code.FORBIDDEN,
-                f"a job of circle {own.circle} may not touch circle {queue.circle}; the setting cross_circle allows it",
-            )
+        check_circle(self.ref, queue.circle, self.settings)
         return queue
 
     def named(self, ref: str) -> Ref:
         """Return the reference of a job that the job may touch."""
         parsed = Ref.parse(ref)
         self.queue(*parsed.queue)
+        return parsed
+
+    async def managed(self, ref: str) -> Ref:
+        """Return the reference of a job that the job may cancel, retry and delete: its own children, too."""
+        parsed = self.named(ref)
+        if self.job.session_key and (await self.hero.get(parsed)).parent != self.ref:
+            await asyncio.to_thread(check_manages, self.job, parsed.queue.circle, self.settings)
         return parsed
 
 
@@ -178,19 +186,19 @@ async def wait(call: ApiCall, ref: str, timeout: float = 30.0) -> dict[str, Any]
 @API.method("job.cancel", takes_context=True)
 async def cancel(call: ApiCall, ref: str) -> dict[str, Any]:
     """Cancel a job."""
-    return shown(await call.hero.cancel(call.named(ref)))
+    return shown(await call.hero.cancel(await call.managed(ref)))
 
 
 @API.method("job.retry", takes_context=True)
 async def retry(call: ApiCall, ref: str) -> dict[str, Any]:
     """Queue a job again that is over."""
-    return shown(await call.hero.retry(call.named(ref)))
+    return shown(await call.hero.retry(await call.managed(ref)))
 
 
 @API.method("job.delete", takes_context=True)
 async def delete(call: ApiCall, ref: str) -> bool:
     """Remove a job for good."""
-    await call.hero.delete(call.named(ref))
+    await call.hero.delete(await call.managed(ref))
     return True
 
 
@@ -221,6 +229,7 @@ async def size(call: ApiCall, circle_id: str = "", topic: str = "") -> int:
 async def empty(call: ApiCall, circle_id: str = "", topic: str = "") -> int:
     """Remove all waiting jobs of a queue; return their number."""
     queue = call.queue(circle_id, topic)
+    await asyncio.to_thread(check_manages, call.job, queue.circle, call.settings)
     return await call.hero.empty(queue.circle, queue.topic)
 
 

@@ -52,14 +52,14 @@ class JobFunctions:
         self._methods: LocalMethods | None = None
 
     def job(self) -> dict[str, Any]:
-        """The running job: job_id, circle_id, topic, session_key, attempt, ref."""
+        """The running job: job_id, circle_id, topic, session_key (masked), attempt, ref."""
         context = CURRENT.get()
         job = context.job
         return {
             "job_id": job.job_id,
             "circle_id": job.circle_id,
             "topic": job.topic,
-            "session_key": job.session_key,
+            "session_key": job.masked().session_key,
             "attempt": job.attempts,
             "ref": context.ref,
         }

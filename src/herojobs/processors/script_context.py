@@ -10,6 +10,7 @@ from herojobs.heroscript import Context
 from herojobs.job import After, Job
 from herojobs.names import Ref
 from herojobs.processors.base import JobContext
+from herojobs.processors.reach import check_circle
 
 if TYPE_CHECKING:
     from herojobs.client import HeroJobs
@@ -83,6 +84,7 @@ class ScriptContext(Context):
         Circle and topic default to this job's own.
 
         Raises:
+            Forbidden: the circle is another one, and the setting `cross_circle` doesn't allow that.
             as `HeroJobs.submit`.
         """
         from herojobs.client.given import as_after  # here, as the client is: few scripts submit
@@ -99,4 +101,5 @@ class ScriptContext(Context):
             session_key=self.job.session_key,
             after=[as_after(each, on_failure) for each in after],
         )
+        check_circle(self.ref, job.queue.circle, self.client.settings)
         return self.client.submit_many([job])[0]

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from herojobs import job as jobs
-from herojobs.errors import InvalidJob, JobConflict
+from herojobs.errors import Forbidden, InvalidJob, JobConflict
 from herojobs.job import Job
 from herojobs.jsonrpc import Example
 from herojobs.jsonrpc.codes import Code
@@ -58,6 +58,9 @@ async def set_job(caller: Caller, job: Job) -> Job:
     queue = jobs.validate(new, max_params=caller.backend.settings.max_params)
     stored, position = caller.backend.store.tip(queue, job.job_id)
     is_new(stored)
+    assert caller.session is not None
+    if caller.session.role < Role.OPERATOR and stored.session_key != caller.key:
+        raise Forbidden(f"{stored.ref} is another session's; {caller.session.refusal(Role.OPERATOR)}")
     if (stored.time_scheduled, stored.priority) != (new.time_scheduled, new.priority):
         raise InvalidJob("time_scheduled", new.time_scheduled, "time and priority of a queued job can't change")
     for name in CHANGEABLE:
