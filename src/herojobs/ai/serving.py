@@ -9,7 +9,10 @@ import asyncio
 import logging
 
 import httpx2
+from pydantic_ai import Agent
 from pydantic_ai.models import Model as Asked
+from pydantic_ai.models.test import TestModel
+from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 
 from herojobs.ai import local
 from herojobs.ai.budget import Rate
@@ -17,7 +20,7 @@ from herojobs.ai.failures import AIFailure
 from herojobs.ai.masking import KeyMask
 from herojobs.ai.models import Model, key_of
 from herojobs.ai.providers import asked_model, http_client, rate_of
-from herojobs.ai_settings import LOCAL
+from herojobs.ai_settings import LOCAL, ModelSettings
 from herojobs.errors import HeroJobsError
 from herojobs.live import usage
 from herojobs.live.connect import connect_async
@@ -27,6 +30,14 @@ from herojobs.settings import Settings
 
 for _noisy in ("httpx2", "httpcore2", "openai"):
     logging.getLogger(_noisy).setLevel(logging.WARNING)  # a line for each request would stand in the jobs' logs
+
+
+def warm_up() -> None:
+    """Have pydantic-ai make and load all that it does at its first run, so that no event loop waits for it."""
+    asyncio.run(Agent(TestModel()).run("hello"))
+    client = http_client(Model("", ModelSettings(provider="none", name="none")))
+    provider = OpenAICompatibleProvider("none", base_url="http://127.0.0.1:9/v1", http_client=client)
+    _ = provider.client.chat.completions.with_raw_response
 
 
 class LoopServing:
@@ -55,20 +66,26 @@ class LoopServing:
         Raises:
             AIFailure: it isn't configured as it must be, or can't be started.
         """
+        in_executor = asyncio.get_running_loop().run_in_executor
         if model.is_local:
-            # In the loop's executor, without the job's context: the process must not count as the job's.
-            address = await asyncio.get_running_loop().run_in_executor(None, local.ensure, self._settings)
+            # Not in the job's context, as `to_thread` would: the process must not count as the job's.
+            address = await in_executor(None, local.ensure, self._settings)
             base_url, key = f"{address.url}/v1", address.key
         else:
             base_url, key = model.base_url, key_of(model)
         self.mask.add(key)
-        found = self._asked.get((model, base_url, key))
-        if found is None:
-            client = self._clients.get(model)
-            if client is None:
-                client = self._clients[model] = http_client(model)
-            found = self._asked[model, base_url, key] = asked_model(model, base_url, key, client)
-        return found
+        async with self._opening:
+            found = self._asked.get((model, base_url, key))
+            if found is None:  # certificates and price tables take their time to load
+                found = self._asked[model, base_url, key] = await in_executor(None, self._made, model, base_url, key)
+            return found
+
+    def _made(self, model: Model, base_url: str, key: str) -> Asked:
+        client = self._clients.get(model)
+        if client is None:
+            client = self._clients[model] = http_client(model)
+        self.rate(model)
+        return asked_model(model, base_url, key, client)
 
     def gate(self, model: Model) -> asyncio.Semaphore:
         """Return what lets only so many requests to a model through at once."""

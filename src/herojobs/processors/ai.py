@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -212,10 +213,16 @@ class _State:
 
 def _import() -> tuple[Callable[..., Conversation], Callable[[Settings], LoopServing]]:
     from herojobs.ai.conversation import Conversation
-    from herojobs.ai.serving import LoopServing
+    from herojobs.ai.serving import LoopServing, warm_up
 
+    if not _WARM.is_set():
+        warm_up()
+        _WARM.set()
     return Conversation, LoopServing
 
+
+_WARM = threading.Event()
+"""pydantic-ai is imported and has run once."""
 
 _KEEPERS: set[asyncio.Task[None]] = set()
 """The event loop itself holds its tasks weakly."""
