@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,19 @@ from live.servers import RedisServer
 KEY = "sk-canary-0123456789abcdef"
 KEY_VARIABLE = "HEROJOBS_TEST_AI_KEY"
 Reply = Answer | Callable[[Wire], None]
+
+
+@pytest.fixture(autouse=True)
+def stays_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail whatever would leave the machine."""
+    connect = socket.socket.connect
+
+    def checked(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and not ip_address(address[0]).is_loopback:
+            raise AssertionError(f"a test would connect to {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", checked)
 
 
 class World:
