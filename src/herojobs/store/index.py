@@ -160,7 +160,8 @@ class JobIndex:
             if fresh:
                 self._follow(queues, text=wanted is not None)
             found: list[Job] = []
-            for row, job in self._pages(conditions, values, queues, limit, cursor):
+            asked = None if circle is None and topic is None else queues
+            for row, job in self._pages(conditions, values, asked, limit, cursor):
                 if job is not None and fits(job):
                     found.append(job)
                     if len(found) == limit:
@@ -228,7 +229,7 @@ class JobIndex:
         self,
         conditions: Sequence[str],
         values: dict[str, Any],
-        queues: Sequence[Queue],
+        queues: Sequence[Queue] | None,
         limit: int,
         cursor: tuple[int, int] | None,
     ) -> Iterator[tuple[_Row, Job | None]]:
@@ -292,8 +293,12 @@ class JobIndex:
                 self._glances.clear()
                 self._glanced_at = self._writer.openings
             versions = 0
+            gone: set[Queue] = set()
             for done, queue in enumerate(queues):
                 now = glance(self._store, queue)
+                if not now and not self._store.has(queue):
+                    gone.add(queue)
+                    continue
                 for part in parts:
                     if now and self._glances.get((part.name, queue)) == now:
                         continue
@@ -303,7 +308,9 @@ class JobIndex:
                             progress(Progress(queue, versions, done, len(queues)))
                     self._glances[part.name, queue] = now  # what came since has changed it
             if all_of_them:
-                _forget(connect(), marked(connect()) - set(queues))
+                _forget(connect(), marked(connect()) - (set(queues) - gone))
+            elif gone:
+                _forget(connect(), marked(connect()) & gone)
             return True
 
     def _guarded(self, file: IndexFile, action: Callable[[], T]) -> T:

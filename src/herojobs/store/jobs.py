@@ -263,8 +263,9 @@ class JobStore:
         found = []
         for circle in _folders(self._circles):
             for topic in _folders(f"{self._circles}/{circle}"):
-                queue = self._named.get((circle, topic)) or Queue.parse(f"{circle}:{topic}")
-                if queue is not None and self._exists(queue):
+                known = self._named.get((circle, topic))  # a look at each of ten thousand topics takes its time
+                queue = known or Queue.parse(f"{circle}:{topic}")
+                if queue is not None and (known or self._exists(queue)):
                     self._named[queue] = queue
                     found.append(queue)
         return sorted(found)
