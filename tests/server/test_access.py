@@ -94,7 +94,7 @@ def test_what_changes_something_is_no_viewers() -> None:
     assert not {m.name for m in METHODS if m.changes and (m.role is None or m.role < Role.SUBMITTER)}
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+@pytest.mark.parametrize("method", list(METHODS), ids=lambda method: method.name)
 async def test_access(method: Method, backend: Backend, redis_url: str) -> None:
     role = method.role or 0
     theirs = kept(backend, redis_url)

@@ -91,8 +91,9 @@ def test_a_job_goes_through_all_its_states(hero: HeroJobs, start: Start) -> None
 
 def test_a_foreign_producer_is_served(hero: HeroJobs, start: Start, plain: Any) -> None:
     start()
+    other = {"openrpc": {"params": "{}"}, "ai": {"params": '{"prompt": "hello", "model": "unheard-of"}'}}
     for kind, status in (("heroscript", "done"), ("openrpc", "error"), ("ai", "error")):
-        job = outcome(plain, 5, foreign(jobid=5, params_type=kind, time_scheduled=len(kind)))
+        job = outcome(plain, 5, foreign(jobid=5, params_type=kind, time_scheduled=len(kind), **other.get(kind, {})))
         assert (job["jobid"], job["status"]) == (5, status)
         assert list(job)[:14] == list(json.loads(foreign()))
         if status == "done":
