@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from herojobs.jsonrpc import Dispatcher, Methods, RpcError, encode_batch, encode_request, read_answers, read_requests
+from herojobs.jsonrpc import (
+    Dispatcher,
+    Method,
+    Methods,
+    RpcError,
+    encode_batch,
+    encode_request,
+    read_answers,
+    read_requests,
+)
 
 methods = Methods()
 
@@ -136,3 +145,17 @@ async def test_any_json_gives_an_answer_that_is_one(request: dict[str, Any]) -> 
     else:
         answers, _ = read_answers(answer)
         assert answers[0].error is None or answers[0].error.code in (-32600, -32601, -32602)
+
+
+async def test_the_answers_of_a_batch_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is beyond is refused by itself, but for calls that changed something."""
+    monkeypatch.setattr("herojobs.jsonrpc.dispatcher.MOST_ANSWERS", 5_000)
+    large = Methods()
+    large.add(Method("look", lambda: "x" * 2_000))
+    large.add(Method("act", lambda: "x" * 2_000, changes=True))
+    names = ["look", "look", "look", "act", "nothing"]
+    batch = encode_batch([encode_request(name, None, number) for number, name in enumerate(names)])
+    answer = await Dispatcher[None](large).answer(batch, None)
+    assert answer is not None
+    codes = [each.error.code if each.error else 0 for each in read_answers(answer)[0]]
+    assert codes == [0, 0, 1008, 0, -32601]

@@ -61,6 +61,23 @@ def test_a_body_is_limited_as_it_says_and_as_it_is(home: Path, redis_url: str) -
             assert b" 413 " in raw.recv(100)
 
 
+def test_a_body_of_nobody_is_small(home: Path, redis_url: str) -> None:
+    sessions = Sessions(load(home=home, redis_url=redis_url))
+    key = sessions.create("a", ["c"])[1]
+    sessions.close()
+    with serving(home, redis_url) as server:
+        for given, status in (("", 413), ("hjs_wrong", 413), (key, 200)):
+            assert server.post(CALL + b" " * 65_536, given).status_code == status
+        assert b"1004" in server.post(CALL + b" " * 60_000).content
+
+        def chunks() -> object:
+            for _ in range(100):
+                yield b" " * 1000
+
+        response = server.client.post("/rpc", content=chunks(), headers={"content-type": "application/json"})  # type: ignore[arg-type]
+        assert response.status_code == 413
+
+
 def test_only_posted_json_is_a_call(server: Running) -> None:
     assert server.client.get("/rpc").status_code == 405
     assert server.post(CALL, **{"content-type": "text/plain"}).status_code == 200

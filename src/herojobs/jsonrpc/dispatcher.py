@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from herojobs.errors import RpcError
@@ -15,6 +15,11 @@ from herojobs.jsonrpc.messages import MAX_BATCH, Request, encode_batch, encode_e
 from herojobs.jsonrpc.methods import Method, Methods
 
 log = logging.getLogger("herojobs.jsonrpc")
+
+MOST_ANSWERS = 64 * 1024 * 1024
+"""Bytes that the answers of a batch may have together: a few bytes can ask for gigabytes."""
+SMALL = 1024
+"""Bytes of an answer that is never refused for that."""
 
 C = TypeVar("C")
 
@@ -73,9 +78,31 @@ class Dispatcher(Generic[C]):
             return encode_error(None, e)
         if not is_batch:
             return await self._one(requests[0], context)
-        answers = await asyncio.gather(*(self._one(request, context) for request in requests))
+        answers = await asyncio.gather(*self._bounded(requests, context))
         told = [answer for answer in answers if answer is not None]
         return encode_batch(told) if told else None
+
+    def _bounded(self, requests: Sequence[Request | RpcError], context: C) -> Iterator[Awaitable[bytes | None]]:
+        """Yield the answers of a batch; what is beyond `MOST_ANSWERS` is refused, unless its call changed something."""
+        size = 0
+
+        async def one(request: Request | RpcError) -> bytes | None:
+            nonlocal size
+            answer = await self._one(request, context)
+            if answer is None or isinstance(request, RpcError):
+                return answer
+            is_large = len(answer) > SMALL and size + len(answer) > MOST_ANSWERS
+            if is_large and not self._changes(request.method):
+                told = {"expected": f"answers of at most {MOST_ANSWERS:,} bytes together", "hint": "call it alone"}
+                return encode_error(request.id, RpcError(Code.TOO_LARGE, "Too large", told))
+            size += len(answer)
+            return answer
+
+        return (one(request) for request in requests)
+
+    def _changes(self, name: str) -> bool:
+        method = self.methods.get(name)
+        return method is not None and method.changes
 
     async def _one(self, request: Request | RpcError, context: C) -> bytes | None:
         if isinstance(request, RpcError):

@@ -34,6 +34,8 @@ from herojobs.server.metrics import Metrics
 from herojobs.server.websocket import WebSockets
 
 JSON = b"application/json"
+MOST_OF_STRANGERS = 65_536
+"""Bytes of a body that are read of who shows no valid key."""
 BODY_TIMEOUT = 60.0
 """Seconds in which a request's body must have come."""
 _STATUSES = {
@@ -103,13 +105,14 @@ class _Rpc:
             await _send(send, 415 if refused.code == Code.INVALID_REQUEST else 403, encode_error(None, refused))
             return
         try:
+            most = self._most_of(scope, headers)
             async with asyncio.timeout(BODY_TIMEOUT):
-                body = await self._body(headers, receive)
+                body = await self._body(headers, receive, most)
         except TimeoutError:
             await _send(send, 408, b"the request didn't come in time\n", b"text/plain", ((b"connection", b"close"),))
             return
         if body is None:
-            error = RpcError(Code.TOO_LARGE, "Too large", {"expected": f"at most {self._most:,} bytes"})
+            error = RpcError(Code.TOO_LARGE, "Too large", {"expected": f"at most {most:,} bytes"})
             await _send(send, 413, encode_error(None, error), more=((b"connection", b"close"),))
             return
         try:
@@ -124,14 +127,24 @@ class _Rpc:
         else:
             await _send(send, 200, answer)
 
-    async def _body(self, headers: Mapping[str, str], receive: Receive) -> bytes | None:
+    def _most_of(self, scope: Scope, headers: Mapping[str, str]) -> int:
+        """Return the largest body that is read: of who shows no valid key not much, as many strangers may come."""
+        if self._most <= MOST_OF_STRANGERS or 0 <= _length(headers) <= MOST_OF_STRANGERS:
+            return self._most
+        try:
+            known = self._gate.caller(scope, headers).session is not None
+        except RpcError:  # it can't be told now, which is told once the body was read
+            known = False
+        return self._most if known else MOST_OF_STRANGERS
+
+    async def _body(self, headers: Mapping[str, str], receive: Receive, most: int) -> bytes | None:
         """Return the body, None if it is too large; counted while it is read, whatever its length is said to be."""
-        if (length := headers.get("content-length", "0")).isdigit() and int(length) > self._most:
+        if _length(headers) > most:
             return None
         message = await receive()
         if message["type"] == "http.request" and not message.get("more_body"):
             body: bytes = message.get("body", b"")
-            return body if len(body) <= self._most else None
+            return body if len(body) <= most else None
         parts, size = [message.get("body", b"")], len(message.get("body", b""))
         while message.get("more_body"):
             message = await receive()
@@ -139,7 +152,7 @@ class _Rpc:
                 return b""
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-            if size > self._most:
+            if size > most:
                 return None
         return b"".join(parts)
 
@@ -222,6 +235,12 @@ async def _is_gone(receive: Receive) -> bool:
         message.cancel()
         return False
     return bool(message.result()["type"] == "http.disconnect")
+
+
+def _length(headers: Mapping[str, str]) -> int:
+    """Return the length that a request says its body has, -1 if it says none."""
+    length = headers.get("content-length", "")
+    return int(length) if length.isdecimal() and length.isascii() and len(length) < 20 else -1
 
 
 def _is_browser(headers: Mapping[str, str]) -> bool:
