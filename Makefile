@@ -21,7 +21,7 @@ test: .venv/dev.stamp rhai node ## install, lint, type-check, run all tests
 	$(PY) -m pytest -n 4 --dist worksteal
 
 bench: .venv/dev.stamp rhai ## measure HeroJobs' own speed
-	$(PY) -m benchmarks.speed
+	herojobs bench
 
 bench-peers: .venv/dev.stamp rhai ## measure HeroJobs beside other queues (about 40 minutes)
 	$(PY) -m benchmarks.peers --write

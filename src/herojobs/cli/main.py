@@ -15,6 +15,7 @@ from typer._click.exceptions import ClickException, NoArgsIsHelpError  # typer g
 
 from herojobs.cli import (
     ai,
+    bench,
     chaos,
     databases,
     doctor,
@@ -41,7 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (jobs, queues, serve, server, doctor, chaos, scripts, hooks, flows, sessions, prune):
+for group in (jobs, queues, serve, server, doctor, chaos, bench, scripts, hooks, flows, sessions, prune):
     for name, command in group.COMMANDS.items():
         app.command(name)(command)
 app.add_typer(ai.app, name="ai")
