@@ -31,6 +31,9 @@ chaos: .venv/run.stamp rhai ## faults on real processes, for some minutes: does 
 	herojobs chaos --jobs 4000 --rate 50 --seconds 0.05 -f worker-kill --every 2 --second-starts 0.05
 	herojobs chaos --jobs 6000 --rate 30 --seconds 0.05 -f watchdog-kill --every 20 --lease 15 --second-starts 0.05
 
+bench-check: .venv/dev.stamp ## count what a job costs and compare it with the stored baseline
+	$(PY) -m benchmarks.check
+
 docs: .venv/dev.stamp ## build the reference pages that are made from the code
 	$(PY) docs/build.py
 
@@ -72,4 +75,4 @@ rhai: .venv/run.stamp ## build the Rhai engine, where cargo is there
 	@$(UV) pip install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help demo test bench bench-peers docs fmt pins clean rhai node
+.PHONY: help demo test bench bench-check bench-peers docs fmt pins clean rhai node
