@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from herojobs.names import Queue
 from herojobs.ourdb import OurDB
 from herojobs.settings import load
 from herojobs.store import JobStore, Position, Put
+from herojobs.store.databases import limit_for
 from herojobs.store.jobs import id_of
 from store.making import Q, compact, new, put
 
@@ -154,3 +157,41 @@ def test_the_id_is_read_from_any_job(id: int, text: str) -> None:
 def test_rubbish_has_no_id(data: bytes) -> None:
     assert id_of(b"\xff" + data) == 0
     assert id_of(b"[" * 100_000) == id_of(b"[]") == id_of(b"") == 0
+
+
+@pytest.mark.parametrize(("files", "databases"), [(64, 16), (1024, 144), (20_000, 2_000)])
+def test_no_more_databases_stay_open_than_the_limit_on_files_lets(files: int, databases: int) -> None:
+    assert limit_for(files) == databases
+
+
+def test_databases_that_are_closed_in_the_background_are_whole(store: JobStore) -> None:
+    queues = [Queue("c", f"t{n}") for n in range(12)]
+    for _ in range(3):
+        for queue in queues:
+            store.add_many(queue, new(2, topic=queue.topic))
+    assert store._databases.open_count() <= 4
+    store.close()
+    for queue in queues:
+        assert (store.path(queue) / "lookup_dump.db" / ".inc").exists()
+        with OurDB(store.path(queue), id_of=id_of) as db:
+            assert db.next_id == 7
+            assert db.check().ok
+
+
+def test_a_database_closed_without_settling_is_whole(tmp_path: Path) -> None:
+    db = OurDB(tmp_path / "db", id_of=id_of)
+    db.add(encode(Job(job_id=1)))
+    db.close(settle=False)
+    assert not (tmp_path / "db" / "lookup_dump.db").exists()
+    with OurDB(tmp_path / "db", id_of=id_of) as again:
+        assert again.add(encode(Job(job_id=2))) == 2
+        assert again.check().ids == 2
+
+
+def test_a_deletion_may_want_a_version_to_be_the_newest(store: JobStore) -> None:
+    store.add_many(Q, new(3))
+    seen = [store.tip(Q, id)[1] for id in (1, 2, 3)]
+    put(store, 2, status="done")
+    compact(store)
+    assert store.delete(Q, [1, 2, 3], seen) == [1, 3]
+    assert store.get(Q, 2).status == "done"
