@@ -222,3 +222,12 @@ def test_services(server: Running) -> None:
 
 def test_every_method_says_its_role() -> None:
     assert {method.name for method in METHODS if method.role is None} == {"rpc.discover", "session.open"}
+
+
+def test_a_services_address_is_shown_without_its_secrets(server: Running) -> None:
+    url = "http://127.0.0.1:1/x?token=secret"
+    server.call("service.set", name="guarded", service={"url": url, "document": "none"})
+    shown = [each["url"] for each in server.call("service.list") if each["name"] == "guarded"]
+    assert shown == ["http://127.0.0.1:1/x?***"]
+    assert server.call("service.get", "guarded")["url"] == shown[0]
+    server.call("service.remove", "guarded")

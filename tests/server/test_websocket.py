@@ -152,3 +152,20 @@ def test_a_server_that_ends_closes_its_websockets(home: Path, redis_url: str) ->
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == 1001
         assert server.process.wait(10) == 0
+
+
+def test_who_reads_no_answers_is_disconnected(server: Running, circle: str) -> None:
+    for _ in range(10):
+        server.call("job.submit", params="y" * 1_000_000, circle_id=circle)
+    with opened(server, max_queue=1, compression=None, max_size=None) as websocket:
+        for number in range(60):
+            websocket.send(encode_request("job.list", {"circle_id": circle}, number).decode())
+        server.call("job.list", circle_id=circle, limit=1)  # lists are made in their turn
+        with pytest.raises(ConnectionClosed):
+            read_all(websocket)
+    assert server.call("session.get")["name"] == "local"
+
+
+def read_all(websocket: ClientConnection) -> None:
+    for _ in range(60):
+        websocket.recv(10)

@@ -26,6 +26,8 @@ MOST_EVENTS = 1000
 MOST_SUBSCRIPTIONS = 100
 MOST_CALLS = 100
 """Calls of one connection that run at once; further ones wait unread, so that they hold up their sender."""
+MOST_HELD = 128 * 1024 * 1024
+"""Bytes of answers that are held for a slow reader; what asks for more without reading them is disconnected."""
 LOOK = 0.05
 """Seconds after which events go on only once the session was found to hold still."""
 PAUSE = 1.0
@@ -94,6 +96,8 @@ class _Connection:
         self._calls: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(MOST_CALLS)
         self._sending = asyncio.Lock()
+        self._held = 0
+        self._overfull = asyncio.Event()
 
     # the `Stream`
 
@@ -154,6 +158,7 @@ class _Connection:
             asyncio.create_task(self._read()),
             asyncio.create_task(self._tell()),
             asyncio.create_task(self._stop()),
+            asyncio.create_task(self._overfull.wait()),
         }
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -183,10 +188,19 @@ class _Connection:
         try:
             answer = await self._answer_to(data)
             if answer is not None:
-                with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):  # it went away meanwhile
-                    await self._send(answer)
+                await self._send_answer(answer)
         finally:
             self._slots.release()
+
+    async def _send_answer(self, answer: bytes) -> None:
+        self._held += len(answer)
+        if self._held > MOST_HELD:
+            self._overfull.set()
+        try:
+            with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):  # it went away meanwhile
+                await self._send(answer)
+        finally:
+            self._held -= len(answer)
 
     async def _answer_to(self, data: bytes) -> bytes | None:
         if len(data) > self._gate.settings.server_max_body:

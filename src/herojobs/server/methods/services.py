@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from herojobs.errors import RpcError, did_you_mean
 from herojobs.jsonrpc import Example
@@ -60,7 +61,7 @@ def set_(caller: Caller, name: str, service: dict[str, Any]) -> Service:
         service: the fields of its table in the settings: url, document, headers, timeout, retries, ...
     """
     _not_ourselves(name)
-    return Service(name, caller.backend.services.set(name, service).url)
+    return Service(name, _shown(caller.backend.services.set(name, service).url))
 
 
 @method("service.remove", Role.ADMIN, example=Example({"name": "pets"}, True), changes=True)
@@ -82,8 +83,16 @@ def _visible(caller: Caller) -> dict[str, str]:
     for name, (service, _) in caller.backend.services.all().items():
         allowed = caller.circles is None or "*" in service.circles or set(service.circles) & set(caller.circles)
         if allowed:
-            found[name] = service.url
+            found[name] = _shown(service.url)
     return found
+
+
+def _shown(url: str) -> str:
+    """Return an address without what may hold a key: its query, and a user."""
+    if "://" not in url:
+        return url
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="***" if parts.query else "").geturl()
 
 
 def _not_ourselves(name: str) -> None:
