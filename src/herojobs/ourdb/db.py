@@ -391,7 +391,7 @@ class OurDB(Reader):
         if self.sync != "never":
             self.flush()
         if self._wrote and settle:
-            self._leave_clean()
+            self.settle()
         with self._flushing:
             self._closed = True
         self._release()
@@ -402,7 +402,7 @@ class OurDB(Reader):
         self.state_file.close()
         self.lock.close()
 
-    def _leave_clean(self) -> None:
+    def settle(self) -> None:
         """Note that everything is on the disk, and renew the dump; a full disk or another writer is no error here."""
         from herojobs.ourdb import dump
 

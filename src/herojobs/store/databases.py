@@ -10,12 +10,13 @@ import contextlib
 import logging
 import resource
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from herojobs.names import Queue
-from herojobs.ourdb import OurDB
+from herojobs.ourdb import OurDB, OurDBError
 
 _log = logging.getLogger("herojobs.store")
 
@@ -27,6 +28,8 @@ SPARED = 300
 MOST = 2_000
 BACKLOG = 50
 """Databases that wait to be closed at most; what is more is closed at once, without what needs the disk."""
+SETTLING = 2.0
+"""Seconds that `close` takes at most for databases that were closed like that; what is left harms nothing."""
 
 
 def limit_for(open_files: int) -> int:
@@ -58,13 +61,18 @@ class Databases:
 
     Args:
         open_: opens the database of a queue.
+        exists: tells whether there is one.
         limit: how many stay open, None = as the process's limit on open files lets. More are open while more are in
             use at the same moment.
     """
 
-    def __init__(self, open_: Callable[[Queue], OurDB], limit: int | None = None) -> None:
+    def __init__(
+        self, open_: Callable[[Queue], OurDB], exists: Callable[[Queue], bool], limit: int | None = None
+    ) -> None:
         self._open = open_
+        self._exists = exists
         self._limit = limit or limit_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        self._unsettled: set[Queue] = set()
         self._closer = _Closer(min(BACKLOG, self._limit))
         self._slots: OrderedDict[Queue, _Slot] = OrderedDict()
         self._lock = threading.Lock()
@@ -95,6 +103,7 @@ class Databases:
                 self._idle.notify_all()
             for unused, db in surplus:
                 if not self._closer.take(unused, db):
+                    self._unsettled.add(unused)
                     _close(unused, db, settle=False)
 
     def is_open(self, queue: Queue) -> bool:
@@ -115,6 +124,12 @@ class Databases:
         for queue, slot in slots.items():
             if slot.db is not None:
                 _close(queue, slot.db)
+        deadline = time.monotonic() + SETTLING
+        while self._unsettled and time.monotonic() < deadline:
+            queue = self._unsettled.pop()
+            if self._exists(queue):
+                with contextlib.suppress(OSError, OurDBError), self._open(queue) as db:
+                    db.settle()
 
     def _take_surplus(self) -> list[tuple[Queue, OurDB]]:
         surplus = []

@@ -49,7 +49,7 @@ class JobStore:
     def __init__(self, settings: Settings, max_open: int | None = None) -> None:
         self._settings = settings
         self._circles = settings.circles_dir
-        self._databases = Databases(self._open, max_open)
+        self._databases = Databases(self._open, lambda queue: self.path(queue).is_dir(), max_open)
         self._checkpoints = Checkpoints(self._circles)
         self._spellings = Spellings(self._circles)
         self._named: dict[tuple[str, str], Queue] = {}
