@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import subprocess
 import sys
 import time
@@ -94,3 +95,29 @@ def test_a_full_disk_refuses_writes_until_it_is_freed(
         writer.communicate()
         disk.close()
     assert not disk.folder.exists()
+
+
+def test_a_run_that_is_killed_leaves_no_process_but_its_redis(tmp_path: Path) -> None:
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "herojobs", "chaos", "--jobs", "100000", "-f", "none", "--keep", str(tmp_path / "kept")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    acknowledged = tmp_path / "kept" / "acknowledged"
+    deadline = time.monotonic() + 30
+    while not (acknowledged.exists() and acknowledged.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    family = psutil.Process(driver.pid).children(recursive=True)
+    driver.kill()
+    driver.wait()
+    servers = [process for process in family if process.name() in ("redis-server", "valkey-server")]
+    _, alive = psutil.wait_procs([process for process in family if process not in servers], timeout=20)
+    for server in servers:
+        folder = server.cwd()
+        server.kill()
+        server.wait()
+        shutil.rmtree(folder)
+    subprocess.run(["umount", "--lazy", str(tmp_path / "kept" / "disk")], capture_output=True, check=False)
+    assert len(family) >= 5
+    assert len(servers) == 1
+    assert not alive

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import threading
 import time
 
 import msgspec
@@ -26,6 +27,7 @@ class Orders(msgspec.Struct):
     Attributes:
         marks: file that jobs write their starts and finishes to.
         acknowledged: file for the references of acknowledged jobs.
+        life: pipe whose other end is open as long as the producer shall live.
         rate: jobs a second.
         hang_every: one in so many jobs never ends by itself; 0 = none.
         seconds: how long blocking ones run, on average; asynchronous ones take ten times that.
@@ -35,6 +37,7 @@ class Orders(msgspec.Struct):
 
     marks: str
     acknowledged: str
+    life: int
     rate: float
     hang_every: int
     seconds: float
@@ -46,6 +49,7 @@ def main(orders: Orders) -> None:
     """Submit batches until the process is ended."""
     from herojobs.client import HeroJobs
 
+    threading.Thread(target=_end_with, args=(orders.life,), daemon=True).start()
     rng = random.Random(orders.seed)  # noqa: S311 - not for secrets
     acknowledged = os.open(orders.acknowledged, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with HeroJobs() as hero:
@@ -62,6 +66,11 @@ def main(orders: Orders) -> None:
                 os.write(acknowledged, "".join(f"{ref} {time.time_ns()}\n" for ref in refs).encode())
             due = max(due + BATCH / orders.rate, time.monotonic() - 1)
             time.sleep(max(0.0, due - time.monotonic()))
+
+
+def _end_with(pipe: int) -> None:
+    os.read(pipe, 1)
+    os._exit(1)
 
 
 def _job(orders: Orders, rng: random.Random) -> Job:

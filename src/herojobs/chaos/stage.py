@@ -94,6 +94,9 @@ class Stage:
             self._stack.callback(self.redis.close)
             self.proxy = Proxy(self.redis.socket)
             self._stack.callback(self.proxy.close)
+            self._life, held = os.pipe()  # closes should we be killed: then all that we have started ends
+            for end in (self._life, held):
+                self._stack.callback(os.close, end)
             self._log = self._stack.enter_context(open(self.folder / "log", "ab"))
             self._stack.callback(self._end_all)
             self.settings: Settings = load({}, home=self.disk.folder / "home", redis_url=self.redis.url)
@@ -111,7 +114,7 @@ class Stage:
 
     def start_watchdog(self, place: int) -> None:
         """Start a WatchDog, in the place of an earlier one."""
-        command = ["-m", "herojobs", "watchdog", "--workers", str(self.plan.workers)]
+        command = ["-m", "herojobs", "watchdog", "--workers", str(self.plan.workers), "--ends-with", str(self._life)]
         _put(self.watchdogs, place, self._start(command))
 
     def start_producer(self, place: int) -> None:
@@ -120,6 +123,7 @@ class Stage:
         orders = Orders(
             str(self.marks),
             str(self.acknowledged),
+            self._life,
             plan.rate / plan.producers,
             plan.hang_every,
             plan.seconds,
@@ -188,7 +192,12 @@ class Stage:
             "HEROJOBS_STOP_TIMEOUT": "5",
         }
         return subprocess.Popen(  # noqa: S603 - our own modules
-            [sys.executable, *arguments], env=env, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log
+            [sys.executable, *arguments],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=(self._life,),
         )
 
     def _end_all(self) -> None:
