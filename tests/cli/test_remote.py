@@ -112,6 +112,7 @@ def test_every_command_is_thought_of(herojobs_here: InProcess, tmp_path: Path) -
         "serve",
         "doctor",
         "chaos",
+        "bench",
         "actors",
         "check",
         "settings",
