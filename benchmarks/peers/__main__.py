@@ -13,6 +13,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.peers import report
@@ -87,11 +88,13 @@ def main() -> None:
             except CannotInstall as e:
                 faults[name] = [f"not installed: {e}"]
     samples: Samples = {}
-    with bench() as place:
+    rounds = 0
+    with bench() as place, suppress(KeyboardInterrupt):  # what is there by then is told
         for number in range(options.rounds):
             for figure, work in measured.items():
                 for name in _turned(list(pythons), number):
                     _one(place, samples, faults, figure, work, pythons[name], name, number)
+            rounds += 1
     print(report.text(samples, faults))
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / "results.json").write_text(json.dumps({"samples": samples, "faults": faults}, indent=1))
@@ -99,7 +102,7 @@ def main() -> None:
         about = {name: str(constants(name)["about"]) for name in pythons}
         versions = {name: constants(name).get("PACKAGES", []) for name in pythons}
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-        ran = f"{options.rounds} rounds, {options.jobs:,} jobs a drain, {time.strftime('%Y-%m-%d')}, {machine}"
+        ran = f"{rounds} whole rounds, {options.jobs:,} jobs a drain, {time.strftime('%Y-%m-%d')}, {machine}"
         report.write(samples, faults, about, versions, ran)
 
 
