@@ -20,6 +20,11 @@ def session(tmp_path: Path, herojobs_here: InProcess) -> Run:
     return lambda *arguments: herojobs_here("session", *arguments, HEROJOBS_HOME=str(tmp_path))
 
 
+def test_a_session_needs_no_name(session: Run) -> None:
+    unnamed = session("create", "--circle", "acme", "--role", "viewer", "--ttl", "1h", "--json")
+    assert json.loads(unnamed.stdout)["name"].startswith("viewer-")
+
+
 def test_a_session_from_its_making_to_its_end(session: Run, tmp_path: Path) -> None:
     made = session("create", "billing", "--circle", "Acme", "-c", "b", "--role", "operator", "--ttl", "30d")
     assert (made.returncode, made.stderr) == (0, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME|ID", help="The session.")]
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Who it is for; unique.")],
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Who it is for; unique (ROLE-NUMBER).")] = None,
     circle: Annotated[
         list[str] | None, typer.Option("--circle", "-c", help="A circle it sees and touches; repeatable; '*' = all.")
     ] = None,
@@ -34,7 +35,7 @@ def create(
     """Make a session and print its key, which is shown this once."""
     seconds = None if ttl is None else times.span(ttl, "ttl")
     with _sessions() as sessions:
-        session, key = sessions.create(name, circle or (), role, seconds)
+        session, key = sessions.create(name or f"{role}-{secrets.token_hex(3)}", circle or (), role, seconds)
     _note("session.create", session)
     _print_key(session, key, json)
 
