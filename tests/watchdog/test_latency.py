@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis as redis_py
 
 from herojobs import HeroJobs, WatchDog
 from herojobs.watchdog import watchdog as module
@@ -15,7 +17,7 @@ NEVER = 3600.0
 
 @pytest.mark.parametrize("script", ["!!core.echo content:x", "!!fake.sleep seconds:0.01"])
 def test_a_lone_job_goes_its_way_though_nobody_looks_for_it(
-    hero: HeroJobs, start: Callable[..., WatchDog], monkeypatch: pytest.MonkeyPatch, script: str
+    hero: HeroJobs, start: Callable[..., WatchDog], redis_url: str, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     """The first one of a new queue, and later ones, with the WatchDog idle."""
     looks: list[Any] = []
@@ -30,6 +32,11 @@ def test_a_lone_job_goes_its_way_though_nobody_looks_for_it(
         patched.setattr(module, "TICK", NEVER)
         patched.setattr(module.Lookout, "step", first_looks_only)
         start()
+        with redis_py.Redis.from_url(redis_url) as redis:  # nobody looks: it must hear of the first queue
+            deadline = time.monotonic() + 10
+            while not redis.pubsub_numpat():
+                assert time.monotonic() < deadline, "the WatchDog doesn't listen"
+                time.sleep(0.01)
         for circle in ("a", "a", "b", "a"):
             assert hero.wait(hero.submit(script, circle_id=circle), 10).status == "done"
         assert len(looks) == 1
