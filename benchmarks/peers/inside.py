@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-import time
 
 
 def main() -> None:
@@ -24,10 +23,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-
-def timed(work) -> float:  # type: ignore[no-untyped-def]
-    """Return the seconds that a call takes."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began

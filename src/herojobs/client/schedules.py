@@ -81,8 +81,8 @@ class LocalSchedules:
         return schedule
 
 
-class _Shown(msgspec.Struct):
-    """A schedule as the server shows it."""
+class ShownSchedule(msgspec.Struct):
+    """A schedule as the server shows it; times are unix ms, 0 = none, `error` kept the tick that is due from a job."""
 
     circle_id: str
     name: str
@@ -152,14 +152,14 @@ class RemoteSchedules:
     async def find(self, circle_id: str | None) -> list[Schedule]:
         """Return the schedules of a circle, or all that the session sees."""
         given = {} if circle_id is None else {"circle_id": circle_id}
-        shown: list[_Shown] = await self._call("schedule.list", given, list[_Shown])
+        shown: list[ShownSchedule] = await self._call("schedule.list", given, list[ShownSchedule])
         return [each.schedule() for each in shown]
 
     def close(self) -> None:
         """Do nothing: the client closes its connections."""
 
     async def _one(self, what: str, given: dict[str, Any]) -> Schedule:
-        shown: _Shown = await self._call(f"schedule.{what}", given, _Shown)
+        shown: ShownSchedule = await self._call(f"schedule.{what}", given, ShownSchedule)
         return shown.schedule()
 
     async def _named(self, name: str, circle_id: str | None) -> dict[str, Any]:

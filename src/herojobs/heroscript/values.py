@@ -183,12 +183,6 @@ def _size(text: str, no_unit: int = 1) -> tuple[Decimal, int]:
     return Decimal(found[1]), 1024 ** "BKMGT".index(found[2].upper() or "B")
 
 
-def is_relative_time(text: str) -> bool:
-    """Whether the instant that a text means depends on when it is read."""
-    text = text.strip()
-    return text in ("", "0", "now") or text[0] in "+-"
-
-
 def to_time(text: str) -> datetime:
     """Return an instant in UTC: empty, `0`, `now`, relative to now (`+1w -4h`), or absolute (`2026-12-24 18:00`)."""
     text = text.strip()

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from herojobs.client.schedules import ShownSchedule
 from herojobs.job import DEFAULT_MAX_ATTEMPTS, After, Job
-from herojobs.schedules import Missed
 from herojobs.schedules import Schedule as KnownSchedule
 from herojobs.sessions import Session as Known
 
@@ -83,23 +83,9 @@ class Queue(msgspec.Struct):
     oldest: int
 
 
-class Schedule(msgspec.Struct):
+class Schedule(ShownSchedule):
     """A schedule; times are unix ms, 0 = none. `upcoming` are next ticks; `error` kept the one due from a job."""
 
-    circle_id: str
-    name: str
-    when: str
-    tz: str
-    missed: Missed
-    job: Job
-    paused: bool
-    next_ms: int
-    last_ms: int
-    last_ref: str
-    made: int
-    skipped: int
-    error: str
-    created_ms: int
     upcoming: list[int]
 
 
