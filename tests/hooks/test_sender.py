@@ -143,7 +143,8 @@ def test_nothing_is_told_twice_because_of_a_compaction(driver: Make, receiver: R
         db.compact()
     store_job(one.store, ("error", "failed"))
     one.step(times=2)
-    assert [told["ref"] for told in receiver.got] == ["c/t/1", "c/t/2", "c/t/3"]
+    # Two of them leave at once, so that either may arrive first.
+    assert sorted(told["ref"] for told in receiver.got) == ["c/t/1", "c/t/2", "c/t/3"]
 
 
 def test_a_refusal_is_tried_again_later_and_given_up_after_a_day(driver: Make, receiver: Receiver) -> None:
