@@ -34,7 +34,7 @@ def leaves_no_process(request: pytest.FixtureRequest) -> Iterator[None]:
     folder: Path | None = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     yield
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 30
     while left := [child for child in psutil.Process().children(recursive=True) if child.pid not in before]:
         if time.monotonic() > deadline:
             break

@@ -38,7 +38,7 @@ def test_the_originals_three_examples(run: Run) -> None:
     assert ref == "mycircle/mytopic/1"
     assert run(EXAMPLES / "check_status.py", ref) == "Job is waiting to be processed\n"
     assert run(EXAMPLES / "start_watchdog.py").endswith("stopped\n")
-    code = f"from herojobs import HeroJobs, WatchDog\nwith WatchDog(workers=1), HeroJobs() as h: h.wait({ref!r}, 20)"
+    code = f"from herojobs import HeroJobs, WatchDog\nwith WatchDog(workers=1), HeroJobs() as h: h.wait({ref!r}, 60)"
     run("-c", code)
     assert run(EXAMPLES / "check_status.py", ref) == "Job completed successfully: This is a test job\n"
 

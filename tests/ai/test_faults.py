@@ -10,6 +10,7 @@ import pytest
 
 from ai.conftest import KEY, KEY_VARIABLE, Held, World
 from herojobs.testing.model_server import Answer, Wire
+from waiting import until
 
 GOOD = Answer(text="well")
 
@@ -25,7 +26,7 @@ def test_429_then_success_waits_as_long_as_the_provider_says(world: World) -> No
 def test_a_provider_that_asks_to_wait_longer_than_the_job_has_ends_it_now(world: World) -> None:
     began = time.monotonic()
     job = world.ask("x", Answer(status=429, text="later", headers={"Retry-After": "3600"}), timeout=30)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
     detail = {name: job.error_detail[name] for name in ("kind", "provider", "model", "status", "attempts")}
     assert detail == {"kind": "rate_limited", "provider": "test", "model": "main", "status": 429, "attempts": 1}
     assert "it asks to wait 3600 s, the job has" in job.error
@@ -79,7 +80,7 @@ def test_a_stream_that_stalls_is_given_up_and_asked_again(world: World) -> None:
     held = Held("first ")  # sends comments, so that the connection is never silent
     job = world.ask({"prompt": "x", "model": "hasty"}, held, GOOD)
     assert (job.status, job.result) == ("done", "well")
-    assert held.closed.wait(2)
+    assert held.closed.wait(30)
     assert "was silent for 0.4 s" in world.log(job)
 
 
@@ -103,9 +104,7 @@ def test_an_endless_answer_is_stopped(world: World) -> None:
     job = world.ask({"prompt": "x", "max_tokens": 100}, endless)
     assert (job.error_detail["kind"], job.error_detail["attempts"]) == ("bad_output", 1)
     assert "doesn't come to an end" in job.error
-    deadline = time.monotonic() + 2
-    while not stopped and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: stopped)
     assert stopped
     assert job.usage["estimated"]
 

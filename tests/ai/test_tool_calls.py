@@ -51,7 +51,7 @@ def test_a_model_submits_a_job_and_looks_at_it(world: World) -> None:
     )
     assert job.status == "done"
     (made,) = world.hero.list(circle_id="c", topic="bymodel")
-    assert world.hero.wait(made, 10).result == "by a model"
+    assert world.hero.wait(made, 60).result == "by a model"
     assert made.parent == str(job.ref)
     job = world.ask(
         {"prompt": "Look.", "tools": ["job_get"]},
@@ -201,8 +201,8 @@ def test_a_blocking_tool_ends_with_its_job(world: World) -> None:
             break
     began = time.monotonic()
     world.hero.cancel(job)
-    assert world.hero.wait(job, 10).error == "cancelled while running"
-    assert time.monotonic() - began < 3
+    assert world.hero.wait(job, 60).error == "cancelled while running"
+    assert time.monotonic() - began < 20
     ended = world.ask(
         {"prompt": "x", "tools": ["hero_depot_ended"]},
         Answer(tool_calls=[("hero_depot_ended", {})]),

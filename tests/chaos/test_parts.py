@@ -18,6 +18,7 @@ from herojobs.chaos import disk as disk_module
 from herojobs.chaos.disk import Disk
 from herojobs.chaos.proxy import Proxy
 from live.servers import RedisServer
+from waiting import until
 
 
 @pytest.fixture
@@ -104,9 +105,7 @@ def test_a_run_that_is_killed_leaves_no_process_but_its_redis(tmp_path: Path) ->
         stderr=subprocess.DEVNULL,
     )
     acknowledged = tmp_path / "kept" / "acknowledged"
-    deadline = time.monotonic() + 30
-    while not (acknowledged.exists() and acknowledged.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(lambda: acknowledged.exists() and acknowledged.stat().st_size)
     family = psutil.Process(driver.pid).children(recursive=True)
     driver.kill()
     driver.wait()

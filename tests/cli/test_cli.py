@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from waiting import until
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -167,9 +169,7 @@ def test_ctrl_c_leaves_a_job_running_and_says_so(home: Path) -> None:
         text=True,
     )
     marker = home / "var" / "circles" / "slow" / "default" / "jobsdb" / "0.db"
-    deadline = time.monotonic() + 20
-    while not marker.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    until(marker.exists)
     time.sleep(0.3)  # it follows the job now
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=20)

@@ -91,7 +91,7 @@ def test_submit_get_wait_history(hero: Any, work: Callable[[], int]) -> None:
     with pytest.raises(WaitTimeout, match="is new after"):
         hero.wait(job, timeout=0.05)
     assert work() == 1
-    done = hero.wait(job, timeout=5)
+    done = hero.wait(job, timeout=60)
     assert (done.result, done.tags) == ("hi", ["a"])
     assert [version.status for version in hero.history(job)] == ["new", "active", "done"]
 

@@ -61,7 +61,7 @@ def test_an_action_sees_its_parents_in_a_worker(tmp_path: Path, redis_url: str) 
         one = hero.submit("!!core.echo content:a", circle_id="c", topic="x")
         two = hero.submit("!!core.echo content:b", circle_id="c", topic="y")
         child = hero.submit("!!good.join", circle_id="c", after=[two, one])
-        assert hero.wait(child, 20).result == "b+a"
+        assert hero.wait(child, 60).result == "b+a"
 
 
 @pytest.fixture

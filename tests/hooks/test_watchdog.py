@@ -35,7 +35,7 @@ def test_a_killed_sender_loses_nothing_and_two_watchdogs_have_one(
         receiver.answer = lambda _: 500
         jobs = hero.submit_many({"params": "!!core.echo", "circle_id": "c"} for _ in range(40))
         for job in jobs:
-            hero.wait(job, 20)
+            hero.wait(job, 60)
         receiver.wait_for(lambda: len(receiver.requests) > 3)
         sender.send_signal(signal.SIGKILL)
         receiver.answer = lambda _: 200
@@ -52,7 +52,7 @@ def receiver_ready(hero: HeroJobs, receiver: Receiver) -> None:
     while not outbox_path(hero.settings.home).exists():
         time.sleep(0.05)
     for _ in range(100):
-        hero.wait(hero.submit("!!core.echo", circle_id="probe"), 20)
+        hero.wait(hero.submit("!!core.echo", circle_id="probe"), 60)
         with receiver.arrived:
             if receiver.arrived.wait_for(lambda: receiver.got, 0.5):
                 return

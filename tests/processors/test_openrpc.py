@@ -152,13 +152,13 @@ def test_plain_functions_get_an_exclusive_worker_and_end_at_their_timeout(tmp_pa
 
         blocking = submit(call("slow.block", 60), 1)
         together = [submit(call("slow.sleep", 0.5)) for _ in range(20)]
-        assert {hero.wait(job, 20).result for job in together} == {"slept"}
-        assert hero.wait(blocking, 20).reason == "timeout"
-        assert int(hero.wait(submit(call("slow.block", 0)), 20).result) > 0
+        assert {hero.wait(job, 60).result for job in together} == {"slept"}
+        assert hero.wait(blocking, 60).reason == "timeout"
+        assert int(hero.wait(submit(call("slow.block", 0)), 60).result) > 0
         cancelled = submit(call("slow.sleep", 60))
-        hero.wait(submit(call("slow.sleep", 0)), 20)
+        hero.wait(submit(call("slow.sleep", 0)), 60)
         hero.cancel(cancelled)
-        assert hero.wait(cancelled, 20).reason == "cancelled"
+        assert hero.wait(cancelled, 60).reason == "cancelled"
 
 
 def test_other_distributions_add_methods(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

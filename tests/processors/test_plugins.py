@@ -123,7 +123,7 @@ def test_whatever_a_plug_in_does_its_jobs_end_alone(plugin: None, tmp_path: Path
             ("missing", "x", "error", "no_such_module_anywhere"),
         ]:
             job = hero.submit(params, params_type=kind, log=True, circle_id=kind)
-            done = hero.wait(job, 10)
+            done = hero.wait(job, 60)
             assert (done.status, done.attempts) == (status, 1), (kind, params, done.error)
             assert told in (done.result if status == "done" else done.error), (kind, params)
             if kind == "shout":

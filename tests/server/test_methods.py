@@ -171,7 +171,7 @@ def test_a_batch_runs_concurrently(server: Running, circle: str) -> None:
     began = time.monotonic()
     answers, _ = read_answers(server.post(encode_batch([call] * 50)).content)
     assert {answer.error.code for answer in answers if answer.error} == {1006}
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20, "one after another they take 25 s"
 
 
 def test_names_of_older_programs(server: Running, circle: str) -> None:

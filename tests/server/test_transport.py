@@ -19,6 +19,7 @@ from herojobs.jsonrpc import encode_batch, encode_request, read_answers
 from herojobs.sessions import Sessions
 from herojobs.settings import load
 from server.running import Running, environment, serving
+from waiting import until
 
 CALL = encode_request("session.get", None, 1)
 
@@ -241,10 +242,7 @@ def test_a_killed_server_takes_its_watchdog_along(home: Path, redis_url: str) ->
         assert children
         server.process.kill()
         server.process.wait()
-        deadline = time.monotonic() + 10
-        while any(_runs(int(pid)) for pid in children):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: not any(_runs(int(pid)) for pid in children))
 
 
 def _runs(pid: int) -> bool:

@@ -17,6 +17,7 @@ from herojobs.jsonrpc import encode_batch, encode_request
 from herojobs.sessions import Sessions
 from herojobs.settings import load
 from server.running import Running, serving
+from waiting import until
 
 HELLO = "!!fake.return_success message:'hello'"
 
@@ -160,7 +161,10 @@ def test_who_reads_no_answers_is_disconnected(server: Running, circle: str) -> N
     with opened(server, max_queue=1, compression=None, max_size=None) as websocket:
         for number in range(60):
             websocket.send(encode_request("job.list", {"circle_id": circle}, number).decode())
-        server.call("job.list", circle_id=circle, limit=1)  # lists are made in their turn
+        websocket.send(encode_request("job.submit", [HELLO, "heroscript", circle, "read"]).decode())
+        with contextlib.suppress(AssertionError):  # it may be disconnected before this is read
+            until(lambda: server.call("queue.size", circle_id=circle, topic="read") == 1, 10)
+        server.call("job.list", circle_id=circle, limit=1)  # lists are made in their turn: those before are made now
         with pytest.raises(ConnectionClosed):
             read_all(websocket)
     assert server.call("session.get")["name"] == "local"

@@ -100,9 +100,9 @@ def test_a_claim_waits_for_a_job(server: Running, circle: str) -> None:
     timer = threading.Timer(0.3, submit, [server, circle])
     timer.start()
     began = time.monotonic()
-    (claimed,) = server.call("worker.claim", queues=[f"{circle}/other", f"{circle}/t"], n=5, wait=10)
+    (claimed,) = server.call("worker.claim", queues=[f"{circle}/other", f"{circle}/t"], n=5, wait=60)
     assert claimed["ref"] == f"{circle}/t/1"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 50
     timer.join()
     assert server.call("worker.claim", queues=[f"{circle}/t"], wait=0.05) == []
 
@@ -152,7 +152,7 @@ def test_a_watchdog_and_such_workers_share_a_queue(server: Running, hero: HeroJo
     with WatchDog(home=server.home, redis_url=server.redis_url, workers=1, circles=[circle]):
         results = [{"ref": each["ref"], "token": each["token"], "result": "by another"} for each in mine]
         assert server.call("worker.finish", results) == [True] * 10
-        jobs = [hero.wait(f"{circle}/t/{n}", timeout=20) for n in range(1, 41)]
+        jobs = [hero.wait(f"{circle}/t/{n}", timeout=60) for n in range(1, 41)]
     assert [job.status for job in jobs] == ["done"] * 40
     assert sum(job.result == "by another" for job in jobs) == 10
 
@@ -167,12 +167,12 @@ def test_the_worker_in_javascript_takes_part(server: Running, hero: HeroJobs, ci
                 hero.submit(json.dumps(params), circle_id="sums", topic="node")
                 for params in ({"op": "add", "args": [2, 3]}, {"op": "none"}, {"op": "wait", "args": [60]})
             ]
-            assert hero.wait(jobs[0], timeout=20).result == "5"
-            assert hero.wait(jobs[1], timeout=20).error == "no operation none"
+            assert hero.wait(jobs[0], timeout=60).result == "5"
+            assert hero.wait(jobs[1], timeout=60).error == "no operation none"
             while hero.get(jobs[2]).status == "new":
                 time.sleep(0.02)
             hero.cancel(jobs[2])
-            assert hero.wait(jobs[2], timeout=20).reason == "cancelled"
+            assert hero.wait(jobs[2], timeout=60).reason == "cancelled"
         finally:
             worker.terminate()
     assert worker.wait() == 0

@@ -17,6 +17,7 @@ from herojobs.ourdb import OurDB
 from herojobs.sessions import Audit, Role, Session
 from herojobs.sessions import audit as module
 from herojobs.settings import Settings
+from waiting import until
 
 BOB = Session("b0b00000", "bob", ("acme",), Role.OPERATOR, 0)
 
@@ -31,13 +32,6 @@ def audit(settings: Settings) -> Iterator[Audit]:
     made = Audit(settings)
     yield made
     made.close()
-
-
-def until(condition: Any) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_what_was_noted_can_be_read_by_another_process_soon(audit: Audit, settings: Settings) -> None:

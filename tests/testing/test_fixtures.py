@@ -118,7 +118,7 @@ def test_the_clock_is_the_systems_again_afterwards() -> None:
 
 def test_a_real_watchdog(hero_watchdog: WatchDog, hero: InlineHero) -> None:
     job = hero.submit("!!fake.spin seconds:30", timeout=1)
-    assert hero.wait(job, timeout=20).reason == "timeout"
+    assert hero.wait(job, timeout=60).reason == "timeout"
     assert hero_watchdog.settings.workers == 1
 
 

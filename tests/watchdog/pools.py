@@ -32,7 +32,7 @@ class PoolDriver:
     async def __aexit__(self, *exc: object) -> None:
         self.pool.close()
 
-    def run(self, script: str, timeout: int = 10, circle: str = "c", **fields: Any) -> Run:
+    def run(self, script: str, timeout: int = 60, circle: str = "c", **fields: Any) -> Run:
         """Return a run of a job, attempt 1; not dispatched yet."""
         number = next(self._numbers)
         job = Job(job_id=number, circle_id=circle, topic="t", params=script, attempts=1, status="active", **fields)
@@ -44,7 +44,7 @@ class PoolDriver:
         self.pool.dispatch(list(runs))
         return runs
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 10) -> None:
+    async def until(self, condition: Callable[[], Any], seconds: float = 60) -> None:
         """Tick until a condition holds."""
         deadline = time.monotonic() + seconds
         while not condition():

@@ -31,7 +31,7 @@ def test_how_far_a_job_is_can_be_seen_and_heard(hero: HeroJobs, start: Start, tm
     assert told is not None
     assert (told.percent, told.text) == (50, "half of it is done")
     (tmp_path / "go").touch()
-    assert hero.wait(job, 20).result == "whole"
+    assert hero.wait(job, 60).result == "whole"
     assert hero.progress(job) is None
     channel.disconnect()
     run_sync(redis.close())
@@ -74,7 +74,7 @@ def test_a_cancel_tells_what_it_met(hero: HeroJobs, start: Start) -> None:
             time.sleep(0.01)
         time.sleep(0.3)
         hero.cancel(job)
-        assert hero.wait(job, 20).cancelled_while == met
+        assert hero.wait(job, 60).cancelled_while == met
     retried = hero.submit("!!fake.return_error", circle_id="c", retries=3, retry_delay=1000)
     while hero.get(retried).reason != "retrying":
         time.sleep(0.01)

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from herojobs import HeroJobs, Job, WatchDog
+from waiting import until
 
 Start = Callable[..., WatchDog]
 
@@ -32,16 +33,16 @@ def test_a_job_over_its_time_ends_within_a_second_more(
     hero: HeroJobs, start: Start, script: str, forced: bool | None
 ) -> None:
     start()
-    hero.wait(hero.submit("!!core.echo", circle_id="c"), 20)  # all is warm
+    hero.wait(hero.submit("!!core.echo", circle_id="c"), 60)  # all is warm
     job = hero.submit(script, circle_id="c", timeout=1)
     others = [hero.submit("!!core.echo content:fine", circle_id="c") for _ in range(5)]
-    done = hero.wait(job, 10)
+    done = hero.wait(job, 60)
     assert (done.status, done.reason) == ("error", "timeout")
     assert 0.5 <= (done.ended_ms - done.started_ms) / 1000 <= 2.0
     if forced is not None:
         assert ("its worker was killed" in done.error) == forced
     for other in others:
-        finished = hero.wait(other, 10)
+        finished = hero.wait(other, 60)
         assert (finished.result, finished.attempts) == ("fine", 1)
 
 
@@ -50,19 +51,16 @@ def test_what_a_job_forked_ends_with_it(hero: HeroJobs, start: Start, tmp_path: 
     start()
     file = tmp_path / "pids"
     job = hero.submit(f"!!bad.family file:'{file}' own_session:{own_session}", timeout=1)
-    assert hero.wait(job, 10).reason == "timeout"
+    assert hero.wait(job, 60).reason == "timeout"
     pids = [int(line) for line in file.read_text().split()]
     assert len(pids) == 2
-    deadline = time.monotonic() + 2
-    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids))
 
 
 def test_finally_blocks_run(hero: HeroJobs, start: Start, tmp_path: Path) -> None:
     start()
     job = hero.submit(f"!!good.tidy file:'{tmp_path}/tidied'", timeout=1)
-    assert hero.wait(job, 10).reason == "timeout"
+    assert hero.wait(job, 60).reason == "timeout"
     assert (tmp_path / "tidied").read_text() == "tidied"
 
 
@@ -76,16 +74,16 @@ def test_a_job_that_ends_its_worker_has_its_attempts(
     start()
     job = hero.submit(script, max_attempts=2)
     after = hero.submit("!!core.echo content:fine")
-    done = hero.wait(job, 20)
+    done = hero.wait(job, 60)
     assert (done.status, done.reason, done.attempts, done.signal) == ("error", "killed", 2, number)
     assert told in done.error
     assert [version.status for version in hero.history(job)] == ["new", "active", "new", "active", "error"]
-    assert hero.wait(after, 10).result == "fine"
+    assert hero.wait(after, 60).result == "fine"
 
 
 def test_too_much_memory_is_told_as_such(hero: HeroJobs, start: Start) -> None:
     start(worker_memory=400)
-    done = hero.wait(hero.submit("!!bad.eat", max_attempts=1), 20)
+    done = hero.wait(hero.submit("!!bad.eat", max_attempts=1), 60)
     assert (done.status, done.reason) in [("error", "oom"), ("error", "failed")]
     assert "memory" in done.error.lower()
 
@@ -94,16 +92,16 @@ def test_jobs_that_wait_behind_a_long_one_move_to_an_idle_worker(hero: HeroJobs,
     start(workers=2)
     for _ in range(50):  # so that jobs are sent ahead
         job = hero.submit("!!core.echo")
-    hero.wait(job, 10)
-    long = hero.submit("!!fake.spin seconds:3", circle_id="c")
+    hero.wait(job, 60)
+    long = hero.submit("!!fake.spin seconds:30", circle_id="c")
     short = hero.submit_many([Job(params="!!core.echo", circle_id="c") for _ in range(20)])
     began = time.monotonic()
     for each in short:
-        hero.wait(each, 10)
-    assert time.monotonic() - began < 2.5
+        hero.wait(each, 60)
+    assert time.monotonic() - began < 20
     assert hero.get(long).status == "active"
     hero.cancel(long)
-    assert hero.wait(long, 10).reason == "cancelled"
+    assert hero.wait(long, 60).reason == "cancelled"
 
 
 def test_cancelling_reaches_a_job_wherever_it_is(hero: HeroJobs, start: Start) -> None:
@@ -118,7 +116,7 @@ def test_cancelling_reaches_a_job_wherever_it_is(hero: HeroJobs, start: Start) -
         while hero.get(job).status == "new":
             time.sleep(0.005)
         hero.cancel(job)
-        done = hero.wait(job, 10)
+        done = hero.wait(job, 60)
         assert (done.status, done.reason) == ("error", "cancelled")
 
 
@@ -126,24 +124,24 @@ def test_a_worker_is_replaced_after_its_jobs(hero: HeroJobs, start: Start, tmp_p
     start(worker_max_jobs=2)
     jobs = [hero.submit(f"!!good.mark file:'{tmp_path}/marks'") for _ in range(6)]
     for job in jobs:
-        assert hero.wait(job, 20).attempts == 1
+        assert hero.wait(job, 60).attempts == 1
     pids = {line.split()[2] for line in (tmp_path / "marks").read_text().splitlines()}
     assert len(pids) > 1
 
 
 def test_everything_that_a_job_writes_is_in_its_log(hero: HeroJobs, start: Start) -> None:
     start()
-    job = hero.wait(hero.submit("!!good.speak", log=True), 10)
+    job = hero.wait(hero.submit("!!good.speak", log=True), 60)
     assert job.status == "done"
     log = hero.log(job)
     for word in ("printed", "WARNING speaker: logged", "written", "echoed"):
         assert word in log
-    assert hero.log(hero.wait(hero.submit("!!good.speak"), 10)) == ""
+    assert hero.log(hero.wait(hero.submit("!!good.speak"), 60)) == ""
 
 
 def test_a_log_is_bounded(hero: HeroJobs, start: Start) -> None:
     start(log_max=10_000)
-    job = hero.wait(hero.submit("!!good.flood lines:1000", log=True), 10)
+    job = hero.wait(hero.submit("!!good.flood lines:1000", log=True), 60)
     log = hero.log(job)
     assert 9_000 < len(log) <= 10_200
     assert "dropped" in log.splitlines()[-1] or len(log) == 10_000
@@ -203,8 +201,8 @@ def test_what_blocks_the_event_loop_ends_well_at_its_next_attempt(hero: HeroJobs
     start(actors=["support.odd"])
     others = [hero.submit("!!fake.sleep seconds:4", max_attempts=1) for _ in range(3)]
     blocks = hero.submit("!!odd.hold_loop_in_a_task seconds:4")
-    done = hero.wait(blocks, 20)
+    done = hero.wait(blocks, 60)
     assert (done.result, done.attempts, done.alone) == ("held", 2, True)
     for other in others:
-        finished = hero.wait(other, 10)
+        finished = hero.wait(other, 60)
         assert (finished.status, finished.attempts, finished.alone) == ("done", 1, False)

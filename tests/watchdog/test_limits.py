@@ -84,7 +84,7 @@ def test_no_more_start_in_a_time(hero: HeroJobs, start: Start, tmp_path: Path, n
     began = time.monotonic()
     for job in submit(hero, file, 16, 0):
         assert hero.wait(job, 30).status == "done"
-    assert 3 <= time.monotonic() - began < 10, "three windows, and no more than the machine's load"
+    assert 3 <= time.monotonic() - began < 60, "three windows, and no more than the machine's load"
     starts = [ns for _, what, ns in spans(file) if what == "start"]
     # A start follows its claim, at which it is counted, by what the machine's load makes of it.
     assert starts[15] - starts[0] > 2.5e9
@@ -92,11 +92,11 @@ def test_no_more_start_in_a_time(hero: HeroJobs, start: Start, tmp_path: Path, n
 
 def test_limits_change_while_watchdogs_run(hero: HeroJobs, start: Start, tmp_path: Path, given: dict[str, Any]) -> None:
     start(workers=3)
-    hero.wait(hero.submit("!!core.echo", circle_id="c"), 20)
+    hero.wait(hero.submit("!!core.echo", circle_id="c"), 60)
     assert hero.set_limit("C/T", jobs=1).jobs == 1
     one, three = tmp_path / "one", tmp_path / "three"
     for job in submit(hero, one, 6, 0.05):
-        hero.wait(job, 20)
+        hero.wait(job, 60)
     assert most_at_once(one) == 1
     with HeroJobs(**given, limit={"d": {"jobs": 9}}) as other:
         assert sorted(other.limits()) == ["c/t", "d"]
@@ -104,7 +104,7 @@ def test_limits_change_while_watchdogs_run(hero: HeroJobs, start: Start, tmp_pat
             other.remove_limit("d")
     hero.remove_limit("c/t")
     for job in submit(hero, three, 12, 0.2):
-        hero.wait(job, 20)
+        hero.wait(job, 60)
     assert most_at_once(three) == 3
     for call, told in (
         (lambda: hero.remove_limit("c/t"), "none of this name"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from herojobs.names import Queue
 from herojobs.ourdb import OurDB
 from herojobs.settings import load
 from herojobs.store import JobStore
+from waiting import until
 
 Start = Callable[..., WatchDog]
 Q = Queue("gocircle", "gotopic")
@@ -26,14 +26,6 @@ def plain(redis_url: str) -> Iterator[Any]:
     """A foreign program's connection."""
     with redis_py.Redis.from_url(redis_url) as connection:
         yield connection
-
-
-def until(condition: Callable[[], Any], seconds: float = 10) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it didn't happen"
-        time.sleep(0.01)
-    return found
 
 
 def push(plain: Any, id: int, data: bytes) -> None:
@@ -76,7 +68,7 @@ def test_a_foreign_job_that_cannot_be_kept_ends_and_stops_nothing(
     start()
     push(plain, 1, data)
     push(plain, 2, go(jobid=2))
-    assert hero.wait(hero.submit("!!core.echo content:fine", circle_id="other"), 10).result == "fine"
+    assert hero.wait(hero.submit("!!core.echo content:fine", circle_id="other"), 60).result == "fine"
     assert state(plain, 2)["result"] == "x"
     ended = state(plain, 1)
     assert ended["status"] == "error"
@@ -103,7 +95,7 @@ def test_a_record_in_ourdb_that_is_no_job_stops_nothing(
     start(reconcile_interval=0.2)
     assert state(plain, 2)["result"] == "x"
     assert (
-        hero.wait(hero.submit("!!core.echo content:fine", circle_id="gocircle", topic="gotopic"), 10).result == "fine"
+        hero.wait(hero.submit("!!core.echo content:fine", circle_id="gocircle", topic="gotopic"), 60).result == "fine"
     )
     if has_hash:
         assert state(plain, 1)["result"] == "x"
@@ -117,7 +109,7 @@ def test_a_key_of_a_wrong_type_stops_its_own_queue_alone(hero: HeroJobs, start: 
     plain.set(f"{name}:gocircle:gotopic", "text")
     start()
     for n in range(5):
-        assert hero.wait(hero.submit(f"!!core.echo content:{n}", circle_id="fine"), 10).result == str(n)
+        assert hero.wait(hero.submit(f"!!core.echo content:{n}", circle_id="fine"), 60).result == str(n)
 
 
 def test_a_job_whose_key_becomes_no_hash_while_it_runs_ends_in_ourdb(hero: HeroJobs, start: Start, plain: Any) -> None:
@@ -126,8 +118,8 @@ def test_a_job_whose_key_becomes_no_hash_while_it_runs_ends_in_ourdb(hero: HeroJ
     until(lambda: hero.get(job).status == "active")
     plain.delete(f"{KEY}1")
     plain.set(f"{KEY}1", "text")
-    assert hero.wait(job, 10).status == "done"
-    assert hero.wait(hero.submit("!!core.echo content:fine", circle_id="other"), 10).result == "fine"
+    assert hero.wait(job, 60).status == "done"
+    assert hero.wait(hero.submit("!!core.echo content:fine", circle_id="other"), 60).result == "fine"
 
 
 def test_what_is_claimed_along_with_a_refused_call_starts_at_once(hero: HeroJobs, start: Start, plain: Any) -> None:
@@ -139,5 +131,5 @@ def test_what_is_claimed_along_with_a_refused_call_starts_at_once(hero: HeroJobs
     plain.set("heroprio:gocircle:gotopic", "text")
     start(lease=60, workers=4)
     for job in [running, *fine]:
-        done = hero.wait(job, 15)
+        done = hero.wait(job, 60)
         assert (done.status, done.attempts) == ("done", 1)

@@ -146,7 +146,7 @@ async def test_nothing_is_left_of_a_worker_that_died(tmp_path: Path, how: str) -
         if (tmp_path / "pids").exists():
             pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
             assert len(pids) == 2
-            await driver.until(lambda: not any(_lives(pid) for pid in pids), 2)
+            await driver.until(lambda: not any(_lives(pid) for pid in pids))
 
 
 @pytest.mark.parametrize("killed", ["guard", "worker"])
@@ -160,7 +160,7 @@ async def test_nothing_is_left_of_a_worker_whatever_of_it_is_killed(tmp_path: Pa
         await driver.finish(run)
         assert driver.pool.put_back == [run]
         family = [child.worker_pid, *map(int, pids.read_text().split())]
-        await driver.until(lambda: not any(_lives(pid) for pid in family), 2)
+        await driver.until(lambda: not any(_lives(pid) for pid in family))
 
 
 @pytest.mark.parametrize("how", ["exec", "shell", "task", "thread", "popen"])
@@ -180,7 +180,7 @@ async def test_what_an_asynchronous_run_started_ends_with_it(tmp_path: Path, how
         await driver.finish(runs[0], runs[2])
         assert runs[0].outcome == Cancelled()
         assert runs[2].outcome == Done("started")
-        await driver.until(lambda: not any(_lives(pid) for pid in (pids[0], *(child.pid for child in children))), 2)
+        await driver.until(lambda: not any(_lives(pid) for pid in (pids[0], *(child.pid for child in children))))
         assert all(_lives(pid) for pid in pids[1:])
 
 
@@ -191,7 +191,7 @@ async def test_a_worker_that_closes_everything_or_stops_itself_is_ended_in_time(
             driver.run("!!odd.close_all", timeout=1), driver.run("!!odd.stop_self", timeout=1)
         )
         await driver.finish(closes, stops)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
         assert isinstance(closes.outcome, TimedOut)
         assert isinstance(stops.outcome, TimedOut)
         (after,) = driver.dispatch(driver.run("!!core.echo content:fine"))
