@@ -3,6 +3,9 @@
 An exchange writes the ends of runs to OurDB, then sends Redis their finishes together with the claims for as many new
 jobs as the workers have room for; what the claims bring becomes active in OurDB and goes to the workers. While one
 exchange is on its way the next collects, so batches grow with the load, and a lone job leaves at once.
+
+Where there is a backlog, exchanges overlap: what one has brought is taken in while the next one is at Redis, so that
+neither waits for the other.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from herojobs.errors import RedisUnavailable, SessionError, SettingsError
 from herojobs.job import now_ms
@@ -46,6 +49,15 @@ UNEXPECTED_PAUSE_MS = 60_000
 """Milliseconds before the next try of a job whose start met an error that nobody expected."""
 
 
+class Arrival(NamedTuple):
+    """What a claim has brought, before anything of it is started."""
+
+    wish: Wish
+    token: str
+    claim: Claim
+    sent_at: float
+
+
 class Cycle:
     """Claims, hands out and settles runs; see the module.
 
@@ -66,6 +78,7 @@ class Cycle:
         self._due = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._unsent: list[Call[Any]] = []
+        self._arrived: list[Arrival] = []
         self._claiming = True
         self._well = True
         self._life = Life(store, settings, redis, name, self._write)
@@ -119,7 +132,7 @@ class Cycle:
 
     def is_settled(self) -> bool:
         """Return whether no run is under way and everything has been told to Redis."""
-        return self.pool.is_idle() and not self._unsent and not self.pool.all_held()
+        return self.pool.is_idle() and not self._unsent and not self._arrived and not self.pool.all_held()
 
     async def run(self) -> None:
         """Make exchanges until cancelled, whenever something has collected."""
@@ -127,7 +140,8 @@ class Cycle:
             await self._due.wait()
             self._due.clear()
             try:
-                await self.exchange()
+                async with self._one_at_a_time:
+                    await self._exchange()
             except TROUBLE as e:
                 if self._well:
                     log.error("waiting: %s", e)
@@ -148,42 +162,41 @@ class Cycle:
         """
         async with self._one_at_a_time:
             await self._exchange()
+            self._raise(await self._take_in())
 
     async def _exchange(self) -> None:
+        """Make an exchange; while it is on its way, take in what the one before has brought."""
         await self._settle()
+        trouble = None
+        if self.throttle.has_limits:  # what has arrived counts before more is claimed
+            trouble = await self._take_in()
         claims = await self._claims()
         self._unsent += self.throttle.unsent()
         sent = self._unsent[:]
         calls = sent + [call for _, _, call in claims]
         if not calls:
+            self._raise(trouble or await self._take_in())
             return
         began = self._loop.time()
-        replies = await self.calls.run_many(calls)
-        late = self._loop.time() - began > self._settings.lease * LATE
-        settled = replies[: len(sent)]
-        held = [call for call, reply in zip(sent, settled, strict=True) if reply is HELD]
-        self._unsent[: len(sent)] = held
-        if self._life.mirrored:
-            mirrored, self._life.mirrored = self._life.mirrored, []
-            await self._redis.exchange([("HSET", key, "job", data) for key, data in mirrored], repeatable=True)
-        for call, reply in zip(sent, settled, strict=True):
-            if isinstance(reply, Started):
-                self._cancel(call.queue, reply)
-        for (wish, token, _), reply in zip(claims, replies[len(settled) :], strict=True):
-            runs: list[Run] = []
-            if reply is HELD:
-                self._turns.note(wish.queue, 0, now_ms() + int(PAUSE * 1000))
-            else:
-                self._turns.charge(wish.queue, len(reply.jobs))
-                if late and reply.jobs:
-                    log.warning("%s: Redis answered late, %d claimed jobs go back", wish.queue, len(reply.jobs))
-                    self._put_back(wish.queue, token, reply)
-                    reply = reply._replace(jobs=[])
-                runs = await self._accept(wish.queue, token, reply)
-            self.throttle.note(wish, runs)
-        if len(self._unsent) > len(held) or (self._claiming and self._turns.is_hot() and self.pool.room() > 0):
+        if self._arrived:
+            under_way = self._loop.create_task(self.calls.run_many(calls))
+            try:
+                await asyncio.sleep(0)  # it sets out
+                trouble = await self._take_in()
+                replies = await under_way
+            except BaseException:
+                under_way.cancel()
+                raise
+        else:
+            replies = await self.calls.run_many(calls)
+        await self._heed(sent, replies)
+        for (wish, token, _), reply in zip(claims, replies[len(sent) :], strict=True):
+            self._receive(wish, token, reply, began)
+        room, concurrent_room = self._room()
+        if self._arrived or (self._claiming and self._turns.is_hot() and max(room, concurrent_room) > 0):
             self._due.set()
         self._note_hunger()
+        self._raise(trouble)
 
     async def give_back(self, runs: Sequence[Run]) -> None:
         """Put the jobs of runs that won't go on back at their queues' heads; their attempts don't count."""
@@ -247,17 +260,70 @@ class Cycle:
             return []
         expired, self._expired = self._expired, set()
         claims = [(Wish(queue, 0), *self._life.claim_expired(queue)) for queue in expired]
-        wishes = self._turns.wishes(self.pool.room(), self.pool.concurrent_room())
+        wishes = self._turns.wishes(*self._room())
         passed = await self.throttle.narrow(wishes, self._idle, self.calls.run_many)
         return claims + [(wish, *self._life.claim(wish.queue, wish.n, wish.bound)) for wish in passed]
 
     def _idle(self, queue: Queue) -> int:
         return self.pool.concurrent_room() if self._turns.is_concurrent(queue) else self.pool.idle()
 
+    def _room(self) -> tuple[int, int]:
+        """Return how many more blocking and how many more asynchronous jobs can be taken."""
+        arrived = {False: 0, True: 0}
+        for arrival in self._arrived:
+            arrived[self._turns.is_concurrent(arrival.wish.queue)] += len(arrival.claim.jobs)
+        return self.pool.room() - arrived[False], self.pool.concurrent_room() - arrived[True]
+
+    async def _heed(self, sent: Sequence[Call[Any]], replies: Sequence[Any]) -> None:
+        """Take in what Redis said to what it was told; what it was not, is told with the next exchange."""
+        self._unsent[: len(sent)] = [call for call, reply in zip(sent, replies, strict=False) if reply is HELD]
+        if self._life.mirrored:
+            mirrored, self._life.mirrored = self._life.mirrored, []
+            await self._redis.exchange([("HSET", key, "job", data) for key, data in mirrored], repeatable=True)
+        for call, reply in zip(sent, replies, strict=False):
+            if isinstance(reply, Started):
+                self._cancel(call.queue, reply)
+
+    def _receive(self, wish: Wish, token: str, reply: Any, sent_at: float) -> None:
+        """Take in what a claim says of its queue, and put aside what it brings."""
+        if reply is HELD:
+            self._turns.note(wish.queue, 0, now_ms() + int(PAUSE * 1000))
+            reply = Claim(0, 0, 0, [], [])
+        else:
+            self._turns.charge(wish.queue, len(reply.jobs))
+            self._turns.note(wish.queue, reply.waiting, reply.next_due)
+        if reply.jobs:
+            self._arrived.append(Arrival(wish, token, reply, sent_at))
+        else:
+            self.throttle.note(wish, [])
+
+    async def _take_in(self) -> Exception | None:
+        """Start what has arrived; return what kept some of it from starting."""
+        trouble, unsent = None, len(self._unsent)
+        while self._arrived:
+            wish, token, claim, sent_at = self._arrived.pop(0)
+            runs: list[Run] = []
+            late = self._loop.time() - sent_at > self._settings.lease * LATE
+            if late:
+                log.warning("%s: Redis answered late, %d claimed jobs go back", wish.queue, len(claim.jobs))
+            if late or self.pool.is_closed:
+                self._put_back(wish.queue, token, claim)
+            else:
+                try:
+                    runs = await self._accept(wish.queue, token, claim)
+                except TROUBLE as e:
+                    trouble = e
+            self.throttle.note(wish, runs)
+        if len(self._unsent) > unsent:
+            self._due.set()
+        return trouble
+
+    @staticmethod
+    def _raise(trouble: Exception | None) -> None:
+        if trouble is not None:
+            raise trouble
+
     async def _accept(self, queue: Queue, token: str, claim: Claim) -> list[Run]:
-        self._turns.note(queue, claim.waiting, claim.next_due)
-        if not claim.jobs:
-            return []
         try:
             runs, calls = await self._life.accept(queue, token, claim.jobs)
         except TROUBLE:
@@ -290,7 +356,7 @@ class Cycle:
                 self.pool.cancel(run)
 
     def _note_hunger(self) -> None:
-        if self._claiming and not self._turns.is_hot() and self.pool.room() > 0:
+        if self._claiming and not self._turns.is_hot() and self._room()[0] > 0:
             self.hungry.set()
         else:
             self.hungry.clear()

@@ -97,6 +97,11 @@ class Pool:
         """Return all workers that are alive."""
         return [*self._exclusive, *([self._concurrent] if self._concurrent else [])]
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether its workers were killed for good."""
+        return self._stopping
+
     def close(self) -> list[Run]:
         """Kill all workers; return the runs that they had."""
         self._stopping = True

@@ -50,6 +50,11 @@ class Throttle:
         self._limits = limits
         self._turns.weight = limits.weight if limits else None
 
+    @property
+    def has_limits(self) -> bool:
+        """Whether anything is limited."""
+        return bool(self._limits)
+
     async def narrow(
         self,
         wishes: Sequence[tuple[Queue, int]],
