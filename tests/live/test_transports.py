@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from herojobs.errors import RedisUnavailable, SettingsError
-from herojobs.live import calls, embedded
+from herojobs.live import calls, embedded, transport
 from herojobs.live.events import decode_events, is_about
 from herojobs.live.redis import AsyncRedis, BlockingRedis, Control, run_sync
 from herojobs.names import Queue
@@ -84,6 +84,18 @@ def test_find_queues(driver: Driver[Any], caplog: pytest.LogCaptureFixture) -> N
     for _ in range(2):
         assert driver.do(driver.redis.find_queues()) == [Q, Queue("foreign", "one")]
     assert len(caplog.records) == 2
+
+
+def test_a_long_look_at_all_keys_is_not_repeated_at_once(driver: Driver[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "LONG_SCAN", 0)
+    monkeypatch.setattr(transport, "SCAN_PAUSE", 1_000_000)
+    driver.command("CONFIG", "RESETSTAT")
+    driver.command("RPUSH", "heroqueue:foreign:one", "1")
+    assert driver.do(driver.redis.find_queues()) == [Queue("foreign", "one")]
+    driver.command("RPUSH", "heroqueue:foreign:two", "1")
+    driver.run(calls.submit(Q, [entry(1)]))
+    assert driver.do(driver.redis.find_queues()) == [Q, Queue("foreign", "one")]
+    assert b"cmdstat_scan:calls=1," in driver.command("INFO", "commandstats")
 
 
 def test_ids_finds_all_of_them_in_pages(driver: Driver[Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -30,6 +31,10 @@ Command = Sequence[str | bytes | int]
 
 PAGE = 1000
 """Ids that one command fetches: a few hundred microseconds of Redis."""
+LONG_SCAN = 0.002
+"""Seconds above which a look at every key isn't repeated at once."""
+SCAN_PAUSE = 20
+"""Times as long as a long look takes until the next one begins."""
 REPEATABLE = frozenset(
     {
         "submit",
@@ -94,6 +99,8 @@ class Redis(ABC):
         self._marker: bytes | None = None
         self._topics: set[Queue] = set()
         self._odd: set[bytes] = set()
+        self._found: dict[bytes, Queue | None] = {}
+        self._next_scan = 0.0
 
     @abstractmethod
     async def exchange(self, commands: Sequence[Command], repeatable: bool = False) -> list[Any]:
@@ -198,20 +205,32 @@ class Redis(ABC):
     async def find_queues(self) -> list[Queue]:
         """Return all queues that ours ever submitted to and all that anybody's ids wait in, sorted.
 
-        Names that can't be a queue's are passed over and logged once.
+        Queues that other programs alone push to are found by a look at every key. Where there are so many that it takes
+        long, it is repeated only after a while, so that it never takes more than a twentieth of the time. Names that
+        can't be a queue's are passed over and logged once.
         """
         found = {key: Queue.parse(key.decode("utf-8", "replace")) for key in await self.command("SMEMBERS", TOPICS)}
-        cursor: bytes | int = 0
-        while True:
-            cursor, keys = await self.command("SCAN", cursor, "MATCH", "heroqueue:*", "COUNT", PAGE, "TYPE", "list")
-            found |= {key: self.keys.parse(key.decode("utf-8", "replace")) for key in keys}
-            if int(cursor) == 0:
-                break
+        began = time.monotonic()
+        if began >= self._next_scan:
+            self._found = await self._scan()
+            took = time.monotonic() - began
+            self._next_scan = began + took * SCAN_PAUSE if took > LONG_SCAN else 0.0
+        found |= self._found
         for name, queue in found.items():
             if queue is None and name not in self._odd and len(self._odd) < PAGE:
                 self._odd.add(name)
                 log.warning("Redis key %r names no queue: circle and topic must be fixed names; it is left alone", name)
         return sorted({queue for queue in found.values() if queue is not None})
+
+    async def _scan(self) -> dict[bytes, Queue | None]:
+        """Return the queues by their keys, None for a name that is no queue's."""
+        found: dict[bytes, Queue | None] = {}
+        cursor: bytes | int = 0
+        while True:
+            cursor, keys = await self.command("SCAN", cursor, "MATCH", "heroqueue:*", "COUNT", PAGE, "TYPE", "list")
+            found |= {key: self.keys.parse(key.decode("utf-8", "replace")) for key in keys}
+            if int(cursor) == 0:
+                return found
 
     async def ids(self, queue: Queue) -> set[int]:
         """Return the ids of a queue that wait, are prioritised, scheduled, held or leased, in pages.

@@ -1,0 +1,54 @@
+"""How long something takes, and what a series of such figures is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+ROUNDS = 5
+
+
+class Grown(NamedTuple):
+    """What every step costs as something grows.
+
+    Attributes:
+        what: what grows.
+        counts: how much of it there was.
+        steps: microseconds of each step, one for each count.
+    """
+
+    what: str
+    counts: list[int]
+    steps: dict[str, list[float]]
+
+
+def by_step(rows: Sequence[dict[str, float]]) -> dict[str, list[float]]:
+    """Return rows of figures by name, one row a count, as a list for each name."""
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def powers(first: int, most: int) -> list[int]:
+    """Return the powers of ten from one number to another."""
+    found = [first]
+    while found[-1] * 10 <= most:
+        found.append(found[-1] * 10)
+    return found
+
+
+def best(action: Callable[[], object], each: int = 1, between: Callable[[], object] = lambda: None) -> float:
+    """Return microseconds for one of `each` things that an action does: the best of several rounds.
+
+    Args:
+        action: what is timed.
+        each: how many things it does.
+        between: what is done before every further round, untimed.
+    """
+    times = []
+    for number in range(ROUNDS):
+        if number:
+            between()
+        begun = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - begun)
+    return min(times) / each * 1e6
