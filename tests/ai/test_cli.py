@@ -36,6 +36,22 @@ def test_ask_prints_the_answer(world: World) -> None:
     assert [each["content"] for each in world.messages(0)] == ["Be brief.", "The capital of France?"]
 
 
+def test_run_shows_an_answer_once(world: World) -> None:
+    settings = world.hero.settings
+    env = os.environ | {"HEROJOBS_HOME": str(settings.home), "HEROJOBS_REDIS_URL": settings.redis_url}
+    command = [sys.executable, "-m", "herojobs", "run", "--type", "ai", "--circle", "c", "--text"]
+    world.expect(Answer(text="Paris."))
+    for params, stderr, told in (
+        ("x", subprocess.STDOUT, "Paris.\n"),  # as on a terminal
+        ("x", subprocess.DEVNULL, "Paris.\n"),
+        ('{"prompt": "x", "stream": false}', subprocess.STDOUT, "Paris.\n"),
+    ):
+        done = subprocess.run(
+            [*command, params], env=env, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=90, check=False
+        )
+        assert (done.returncode, done.stdout) == (0, told)
+
+
 def test_ask_takes_a_schema_files_and_standard_input(world: World, tmp_path: Path) -> None:
     (tmp_path / "s.json").write_text('{"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}')
     (tmp_path / "cat.txt").write_text("Mia is four.")

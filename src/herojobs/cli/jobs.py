@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -72,6 +73,9 @@ AfterJobs = Annotated[list[str] | None, typer.Option("--after", help="A job that
 OnFailure = Annotated[
     str, typer.Option("--on-failure", help="What becomes of it if one of these fails: cancel, fail, or run anyway.")
 ]
+LONGEST_ANSWER = 1 << 20
+"""Characters of a job's output that are kept, to know an answer that stood there."""
+
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="A label; may be given more than once.")]
 At = Annotated[str | None, typer.Option(help="When it may start: ISO date and time, or a delay like 90s, 10m, 2h, 1d.")]
 
@@ -169,17 +173,17 @@ def run(
             log=log or not json,
             tags=tag or (),
         )
+        shown = Shown()
         try:
             if not json:
                 with hint_if_nobody_works(hero, job):
                     for output in hero.follow(job):
-                        sys.stderr.write(output)
-                        sys.stderr.flush()
+                        shown.write(output)
             job = hero.wait(job)
         except KeyboardInterrupt:
             print(f"{job.ref} goes on; herojobs cancel {job.ref} ends it", file=sys.stderr)
             raise
-    print_outcome(job, json)
+    print_outcome(job, json, shown)
 
 
 def get(ref: Reference, json: Json = False) -> None:
@@ -202,11 +206,12 @@ def wait(
     """Wait until a job is over; ends like `run`, or with 5 if it isn't over in time."""
     with options.client() as hero:
         parsed = common.checked_ref(hero, ref)
-        followers = _follow(hero, parsed) if follow else []
+        shown = Shown()
+        followers = _follow(hero, parsed, shown) if follow else []
         job = hero.wait(parsed, timeout)
         for follower in followers:
             follower.join(1)
-    print_outcome(job, json)
+    print_outcome(job, json, shown)
 
 
 def list_(
@@ -452,12 +457,53 @@ def hint_if_nobody_works(hero: HeroJobs, job: Job) -> Iterator[None]:
         timer.cancel()
 
 
-def print_outcome(job: Job, json: bool) -> None:
-    """Print a job that is over, by its result or its error; end with 1 if it isn't done."""
+class Shown:
+    """A job's output on its way to stderr; it knows whether a model's answer has been read there already."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._size = 0
+
+    def write(self, text: str) -> None:
+        """Write a piece of the output."""
+        sys.stderr.write(text)
+        sys.stderr.flush()
+        self._parts.append(text)
+        self._size += len(text)
+        if self._size > 2 * LONGEST_ANSWER:
+            self._parts = ["".join(self._parts)[-LONGEST_ANSWER:]]
+            self._size = len(self._parts[0])
+
+    def ends_with_answer(self, job: Job) -> bool:
+        """Return whether a model's answer stands at the end of the output, in the place where results go too."""
+        if job.params_type != "ai" or not self._parts or not job.result:
+            return False
+        try:
+            same = os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
+        except (OSError, ValueError):  # one of them is no file
+            return False
+        return same and "".join(self._parts).rstrip().endswith(job.result.rstrip())
+
+    def end_line(self) -> None:
+        """Begin a new line if the output has none at its end."""
+        if self._parts and not self._parts[-1].endswith("\n"):
+            self.write("\n")
+
+
+def print_outcome(job: Job, json: bool, shown: Shown | None = None) -> None:
+    """Print a job that is over, by its result or its error; end with 1 if it isn't done.
+
+    Args:
+        job: the job.
+        json: whether to print it whole, as JSON.
+        shown: its output so far; an answer that stands there isn't printed again.
+    """
     if json:
         common.print_json(job)
     elif job.status == "done":
-        if job.result:
+        if shown is not None and shown.ends_with_answer(job):
+            shown.end_line()
+        elif job.result:
             print(common.shown(job.result))
     else:
         print(f"error: {job.ref} {job.explain_end()}: {job.error}", file=sys.stderr)
@@ -465,14 +511,13 @@ def print_outcome(job: Job, json: bool) -> None:
         raise typer.Exit(common.JOB_FAILED)
 
 
-def _follow(hero: HeroJobs, ref: Ref) -> list[threading.Thread]:
+def _follow(hero: HeroJobs, ref: Ref, shown: Shown) -> list[threading.Thread]:
     """Write a job's output and its progress to stderr, from threads that end with the job or the command."""
 
     def output() -> None:
         with suppress(HeroJobsError, OSError):  # that is for `wait` to tell
             for text in hero.follow(ref):
-                sys.stderr.write(text)
-                sys.stderr.flush()
+                shown.write(text)
 
     def progress() -> None:
         told = None
