@@ -107,10 +107,8 @@ def test_a_revoked_key_ends_calls_that_wait_and_streams(
                 texts = log.iter_text()
                 assert next(texts) == "before"
                 sessions.revoke("a")
-                path.write_text("before, after")
-                assert "after" not in "".join(texts)
+                assert "Unauthorized" in "".join(texts)  # though nothing more was put out, and the job isn't over
             other = hero.submit("!!core.echo", circle_id="c", topic="other")
-            hero.cancel(job)
             assert [each.result().code for each in waiting] == [1004, 1004]
             assert [each.waiting for each in hero.queues("c") if each.topic == other.topic] == [1]
 

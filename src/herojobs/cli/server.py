@@ -49,22 +49,31 @@ def serve(
     def ready(addresses: list[str]) -> None:
         for address in addresses:
             print(f"listening at {address}")
-        if link := _first_link(settings, addresses[0]):
-            print(f"log in, once, with a browser: {link}")
+        for line in _about_sessions(settings, addresses[0], behind_proxy):
+            print(line)
         print("ready", flush=True)
 
     server.run(ready)
 
 
-def _first_link(settings: Settings, address: str) -> str:
-    """Return a link for the operator's browser at a home's first start, else nothing."""
+def _about_sessions(settings: Settings, address: str, behind_proxy: bool) -> list[str]:
+    """Return what the operator must know of who may call: a link for a browser at the first start, and what is open."""
     from herojobs.sessions import Sessions, make_login_link
 
     sessions = Sessions(settings)
     try:
-        return "" if sessions.exist else make_login_link(sessions, address)
+        first, any_made = not sessions.exist, sessions.any()
+        told = [f"log in, once, with a browser: {make_login_link(sessions, address)}"] if first else []
     finally:
         sessions.close()
+    if behind_proxy and not any_made:
+        told.append("nobody may call yet: `herojobs session create` makes a key")
+    elif not any_made:
+        told.append(
+            "no keys are asked for: this user's programs on this machine may do everything; `herojobs session create` "
+            "makes a key, and from then on each call needs one"
+        )
+    return told
 
 
 COMMANDS: dict[str, Any] = {"serve": serve}

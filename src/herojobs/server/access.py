@@ -54,7 +54,7 @@ def check(method: Method, caller: Caller, arguments: dict[str, Any]) -> None:
         raise RpcError(
             Code.UNAUTHORIZED,
             "Unauthorized: a session key is needed",
-            {"hint": "send it as the header Authorization: Bearer <session key>"},
+            {"hint": "send it as the header Authorization: Bearer <session key>; `herojobs session create` makes one"},
         )
     if session.role < method.role:
         needed, has = (Role(role).word for role in (method.role, session.role))

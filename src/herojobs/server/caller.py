@@ -73,6 +73,11 @@ class Caller:
         if self.session is not None and self.backend.session_of(self.key, self.local) is None:
             raise RpcError(Code.UNAUTHORIZED, "Unauthorized: the session has ended")
 
+    async def is_over(self) -> bool:
+        """Return whether the caller is gone, for calls that wait; raises as `check_again`."""
+        self.check_again()
+        return await self.gone()
+
     @property
     def circles(self) -> tuple[str, ...] | None:
         """The circles that the caller sees, None = all."""

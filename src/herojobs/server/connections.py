@@ -17,6 +17,7 @@ from herojobs.server.caller import Caller, Stream
 from herojobs.server.errors import translate
 from herojobs.server.limits import Limiter
 from herojobs.server.login import bearer_of, key_of
+from herojobs.server.owner import Owners
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
@@ -36,6 +37,8 @@ class Gate:
         self.settings = backend.settings
         self._behind_proxy = behind_proxy
         self._limiter = Limiter(self.settings.server_rate, self.settings.server_burst)
+        self._owners = Owners()
+        backend.at_close(self._owners.close)
 
     def refuses(self, scope: Scope, headers: Mapping[str, str]) -> RpcError | None:
         """Return why a request is refused whoever sends it, None if it isn't."""
@@ -70,10 +73,11 @@ class Gate:
             RpcError: the sessions can't be read now.
         """
         try:
+            shown = (key or "") if key is not ... else key_of(headers)
             return Caller(
                 self.backend,
-                key=(key or "") if key is not ... else key_of(headers),
-                local=key is not None and self._is_local(scope, headers),
+                key=shown,
+                local=key is not None and not shown and self._is_local(scope, headers),
                 stream=stream,
                 url=url_of(scope, headers),
             )
@@ -93,9 +97,17 @@ class Gate:
         self._limiter.take(who, number)
 
     def _is_local(self, scope: Scope, headers: Mapping[str, str]) -> bool:
-        """Return whether a request comes from this machine: not by a proxy, nor by a name that may be anybody's."""
+        """Return whether a request comes from our user on this machine.
+
+        Not by a proxy, nor by a name that may be anybody's; proxies that tell nothing of themselves run as other users.
+        """
         by_proxy = any(name in headers for name in PROXY_HEADERS)
-        return self._comes_from_here(scope) and not by_proxy and _is_ours(headers.get("host", ""))
+        if by_proxy or not self._comes_from_here(scope) or not _is_ours(headers.get("host", "")):
+            return False
+        client, server = scope.get("client"), scope.get("server")
+        if not client or not client[0] or not server or server[1] is None:
+            return True  # a Unix socket, which only our user may open
+        return self._owners.is_ours(tuple(client), tuple(server))
 
     def _comes_from_here(self, scope: Scope) -> bool:
         """Return whether a connection comes from this machine. A proxy's own address says nothing."""

@@ -210,15 +210,20 @@ class _Pages:
 
     async def _follow(self, ref: Ref, caller: Caller) -> AsyncGenerator[str]:
         async with contextlib.aclosing(self._backend.core.follow(ref)) as texts:
-            async for text in texts:
+            while True:
+                following = asyncio.ensure_future(anext(texts, None))
                 try:
+                    text = await self._backend.unless_stopping(following, caller.is_over)
                     caller.check_again()
                 except HeroJobsError as e:
-                    yield f"\n[{e}]\n"
+                    if not self._backend.stopping.is_set():
+                        yield f"\n[{e}]\n"
+                    return
+                finally:
+                    await asyncio.gather(following, return_exceptions=True)
+                if text is None:
                     return
                 yield text
-                if self._backend.stopping.is_set():
-                    return
 
 
 def _refusal(error: Exception) -> Response:

@@ -204,7 +204,7 @@ async def wait(caller: Caller, ref: RefText, timeout: Annotated[float, Meta(ge=0
         timeout: seconds to wait; more than 60 count as 60
     """
     waiting = asyncio.ensure_future(caller.backend.core.wait(ref, min(timeout, LONGEST_WAIT)))
-    job = await caller.backend.unless_stopping(waiting, caller.gone)
+    job = await caller.backend.unless_stopping(waiting, caller.is_over)
     caller.check_again()
     return shown_job(job)
 

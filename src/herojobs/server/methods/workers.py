@@ -34,13 +34,8 @@ async def claim(
         lease: seconds until the jobs go back, unless `worker.extend` or `worker.finish` come first
         wait: seconds to wait for a job where there is none; more than 60 count as 60
     """
-
-    async def gone() -> bool:
-        caller.check_again()
-        return await caller.gone()
-
     wanted = list(dict.fromkeys(queue_of(text) for text in queues))
-    return await caller.backend.leases.claim(wanted, n, lease, wait, gone)
+    return await caller.backend.leases.claim(wanted, n, lease, wait, caller.is_over)
 
 
 @method("worker.extend", Role.OPERATOR, errors=(Code.UNAVAILABLE,),
