@@ -41,12 +41,12 @@ def field(redis: Redis, id: int | str, name: str) -> Any:
 
 def events_of(redis: Redis, *todo: Any) -> list[tuple[int | str, str]]:
     async def listen() -> list[tuple[int | str, str]]:
-        async with redis.redis.events(Q) as subscription:
+        async with redis.redis.subscribed("heroevents:c:t") as subscription:
             for call in todo:
                 await redis.redis.run(call)
             told = []
-            while (message := subscription._read(0.02)) is not None:  # raw: all jobs' events
-                told += [(event.id, event.event) for event in decode_events(message)]
+            while (message := await subscription.next(0.02)) is not None:
+                told += [(event.id, event.event) for event in decode_events(message.encode())]
             return told
 
     return run_sync(listen())

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from herojobs.errors import RedisUnavailable, SettingsError
 from herojobs.live import calls, embedded, transport
-from herojobs.live.events import decode_events, is_about
+from herojobs.live.channels import ended_ids
+from herojobs.live.events import decode_events
 from herojobs.live.redis import AsyncRedis, BlockingRedis, Control, run_sync
 from herojobs.names import Queue
 from live.driver import Driver
@@ -120,26 +121,19 @@ def test_waiting_counts_and_notices_a_wipe_once(driver: Driver[Any]) -> None:
     driver.do(other.close())
 
 
-def test_events_reach_who_waits_for_the_job(driver: Driver[Any]) -> None:
-    async def listen() -> list[float]:
-        clock = asyncio.get_running_loop().time if isinstance(driver.redis, AsyncRedis) else _seconds
-        async with driver.redis.events(Q) as events:
+def test_its_end_reaches_who_waits_for_a_job_and_nothing_else_does(driver: Driver[Any]) -> None:
+    async def listen() -> list[str | None]:
+        async with driver.redis.end_of(Q, 12) as end:
             await driver.redis.run(calls.submit(Q, [entry(1), entry(12)]))
-            times = [clock()]
-            for id, timeout in ((12, 5.0), (1, 0.02)):
-                await events.next_about(id, timeout)
-                times.append(clock())
-        return times
+            await driver.redis.run(calls.claim(Q, 9, 60_000, "t"))
+            await driver.redis.run(calls.finish(Q, [(1, "t", b"{}", "done")], 9))
+            heard = [await end.next(0.02)]
+            await driver.redis.run(calls.finish(Q, [(12, "t", b"{}", "error")], 9))
+            return [*heard, await end.next(5)]
 
-    start, heard, silence = driver.do(listen())
-    assert heard - start < 1
-    assert silence - heard >= 0.02
-
-
-def _seconds() -> float:
-    import time
-
-    return time.monotonic()
+    silence, heard = driver.do(listen())
+    assert silence is None
+    assert [each.status for each in decode_events(heard.encode())] == ["error"]
 
 
 def test_log_lines_come_in_order(driver: Driver[Any]) -> None:
@@ -338,4 +332,4 @@ def test_run_sync_refuses_what_needs_a_loop(redis_url: str) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_on_the_events_channel_are_survived(message: bytes) -> None:
     decode_events(message)
-    is_about(message, 1)
+    ended_ids(message)

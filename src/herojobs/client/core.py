@@ -234,7 +234,7 @@ class Core:
         """Return a job once it is over; see `HeroJobs.wait`."""
         queue, number = as_ref(ref)
         deadline = None if timeout is None else time.monotonic() + timeout
-        async with self._redis.events(queue) as events:
+        async with self._redis.end_of(queue, number) as end:
             while True:
                 job = await self.get(ref)
                 if job.is_over:
@@ -242,7 +242,7 @@ class Core:
                 pause = RECHECK if deadline is None else min(RECHECK, deadline - time.monotonic())
                 if pause <= 0:
                     raise WaitTimeout(f"{Ref(queue, number)} is {job.status} after {timeout:g} s")
-                await events.next_about(number, pause)
+                await end.next(pause)
 
     async def find(
         self,

@@ -48,8 +48,3 @@ def decode_events(message: bytes) -> list[Event]:
         except msgspec.DecodeError:
             log.debug("not an event: %r", line[:200])
     return events
-
-
-def is_about(message: bytes, id: int) -> bool:
-    """Return whether a message has an event about a job, without decoding it."""
-    return b'{"id":%d,' % id in message

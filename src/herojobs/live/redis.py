@@ -11,11 +11,11 @@ import contextlib
 import os
 import select
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
 import msgspec
-from hiredis import pack_command
 from redis.asyncio import connection as asynchronous
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
@@ -26,25 +26,19 @@ from redis.retry import Retry
 
 from herojobs.errors import EmbeddedRedisError
 from herojobs.live.call import JobKey
-from herojobs.live.subscription import AsyncSubscription, BlockingSubscription, Hub
-from herojobs.live.transport import Command, Events, LogLines, Redis, Waiting, run_sync
+from herojobs.live.channels import Subscription
+from herojobs.live.line import LOADING_PAUSE, Line, packed
+from herojobs.live.listener import Listener
+from herojobs.live.subscription import Hub
+from herojobs.live.transport import Command, Redis, Waiting, run_sync
 from herojobs.live.trouble import TIMEOUT, refused, unreachable
 from herojobs.names import Queue
 
-__all__ = ["AsyncRedis", "BlockingRedis", "Control", "Events", "LogLines", "Redis", "Waiting", "run_sync"]
+__all__ = ["AsyncRedis", "BlockingRedis", "Control", "Redis", "Waiting", "run_sync"]
 
 MOST_WAKE_LISTS = 1000
 """Lists that one BLPOP blocks on; each costs Redis a little whenever the wait begins and ends."""
-
-LOADING_PAUSE = 0.02
-"""Seconds between two looks whether a server has loaded its data."""
 _TROUBLE = (RedisError, OSError, EmbeddedRedisError)
-
-
-def packed(commands: Sequence[Command]) -> bytes:
-    """Return commands as they are sent; redis-py's asynchronous connections do it in Python, six times slower."""
-    pack: Callable[[tuple[Any, ...]], bytes] = pack_command  # its stub allows one argument only
-    return b"".join([pack(tuple(command)) for command in commands])
 
 
 class BlockingRedis(Redis):
@@ -54,7 +48,8 @@ class BlockingRedis(Redis):
         super().__init__(url, cluster=cluster, revive=revive)
         self._kind: Any = self._options.pop("connection_class", Connection)
         self._options["retry"] = Retry(NoBackoff(), 0)
-        self._free: list[Any] = []
+        self._free: list[Line] = []
+        self._listener = Listener(self._open)
         self._pid = os.getpid()
 
     async def connect(self) -> None:
@@ -64,9 +59,9 @@ class BlockingRedis(Redis):
     async def exchange(self, commands: Sequence[Command], repeatable: bool = False) -> list[Any]:
         """Send commands in one round trip; see `Redis.exchange`."""
         try:
-            connection = self._take()
+            line = self._take()
             try:
-                return self._exchange(connection, commands)
+                return self._exchange(line, commands)
             except Broken:
                 if not repeatable:
                     raise
@@ -74,82 +69,59 @@ class BlockingRedis(Redis):
         except _TROUBLE as e:
             raise unreachable(self.address, e) from e
 
-    def _exchange(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
+    def _exchange(self, line: Line, commands: Sequence[Command]) -> list[Any]:
         try:
-            connection.send_packed_command([packed(commands)], check_health=False)
-            replies = []
-            for _ in commands:
-                try:
-                    replies.append(connection.read_response())
-                except ResponseError as e:
-                    replies.append(e)
+            line.send(packed(commands))
+            replies = line.receive(len(commands))
         except BaseException:
-            connection.disconnect()
+            line.close()
             raise
-        self._free.append(connection)
+        self._free.append(line)
         return replies
 
-    def _take(self) -> Any:
+    def _take(self) -> Line:
         """Return a connection that stands, checked without a round trip, or a new one.
 
         Raises:
             RedisUnavailable: the server can't be reached.
         """
-        if self._pid != os.getpid():  # forked: the connections are the parent's
-            self._free, self._pid = [], os.getpid()
+        self._heed_fork()
         while self._free:
             with contextlib.suppress(IndexError):  # another thread took it
-                connection = self._free.pop()
-                with contextlib.suppress(*_TROUBLE):
-                    if not connection.can_read():
-                        return connection
-                connection.disconnect()
+                line = self._free.pop()
+                if line.is_quiet():
+                    return line
+                line.close()
+        return self._open()
+
+    def _heed_fork(self) -> None:
+        """In a forked child leave the parent's connections alone."""
+        if self._pid != os.getpid():
+            self._free, self._listener, self._pid = [], Listener(self._open), os.getpid()
+
+    def _open(self) -> Line:
+        """Return a new connection, having the server started where that is ours to do."""
         try:
-            return self._new()
+            return Line(self._kind(**self._options))
         except _TROUBLE as e:
             if self._revive is None:
                 raise unreachable(self.address, e) from e
         try:
             self._revive()
-            return self._new()
+            return Line(self._kind(**self._options))
         except _TROUBLE as e:
             raise unreachable(self.address, e) from e
 
-    def _new(self) -> Any:
-        connection = self._kind(**self._options)
-        try:
-            connection.connect()
-            deadline = time.monotonic() + TIMEOUT
-            while True:
-                try:
-                    connection.send_command("PING")
-                    connection.read_response()
-                    break
-                except BusyLoadingError:  # a restarted server accepts connections before its data is loaded
-                    if time.monotonic() > deadline:
-                        raise
-                    time.sleep(LOADING_PAUSE)
-        except BaseException:
-            connection.disconnect()
-            raise
-        return connection
-
     async def close(self) -> None:
         """Close all connections; the transport can be used again."""
+        self._listener.close()
         while self._free:
-            self._free.pop().disconnect()
+            self._free.pop().close()
 
-    @contextlib.asynccontextmanager
-    async def events(self, queue: Queue) -> AsyncGenerator[BlockingSubscription]:
-        """Subscribe to a queue's events."""
-        async with BlockingSubscription(self._take, self.keys.of("heroevents", queue)) as subscription:
-            yield subscription
-
-    @contextlib.asynccontextmanager
-    async def log_lines(self, queue: Queue, id: int) -> AsyncGenerator[BlockingSubscription]:
-        """Subscribe to a running job's output."""
-        async with BlockingSubscription(self._take, self.keys.log(queue, id)) as subscription:
-            yield subscription
+    def subscribed(self, channel: str, id: int | None = None) -> AbstractAsyncContextManager[Subscription]:
+        """Subscribe to a channel; see `Redis.subscribed`."""
+        self._heed_fork()
+        return self._listener.subscribed(channel, id)
 
 
 class Control(NamedTuple):
@@ -259,17 +231,9 @@ class AsyncRedis(Redis):
         while self._free:
             await self._free.pop().disconnect()
 
-    @contextlib.asynccontextmanager
-    async def events(self, queue: Queue) -> AsyncGenerator[AsyncSubscription]:
-        """Subscribe to a queue's events; all subscriptions share one connection."""
-        async with self._hub.subscribed(self.keys.of("heroevents", queue)) as subscription:
-            yield subscription
-
-    @contextlib.asynccontextmanager
-    async def log_lines(self, queue: Queue, id: int) -> AsyncGenerator[AsyncSubscription]:
-        """Subscribe to a running job's output; all subscriptions share one connection."""
-        async with self._hub.subscribed(self.keys.log(queue, id)) as subscription:
-            yield subscription
+    def subscribed(self, channel: str, id: int | None = None) -> AbstractAsyncContextManager[Subscription]:
+        """Subscribe to a channel; see `Redis.subscribed`."""
+        return self._hub.subscribed(channel, id)
 
     async def wait_for_work(self, queues: Sequence[Queue], timeout: float) -> Queue | None:
         """Wait until a submission to one of the queues wakes us; return that queue, None if none did.

@@ -1,8 +1,4 @@
-"""Subscriptions to channels of Redis: one connection each for threads, one for all in an event loop.
-
-A subscription never fails for want of Redis: it then hears nothing, and subscribes again when it can. Whoever waits
-looks at the job itself every now and then, since events sent meanwhile are gone.
-"""
+"""The subscriptions of an event loop, over one connection."""
 
 from __future__ import annotations
 
@@ -10,139 +6,50 @@ import asyncio
 import contextlib
 import logging
 import math
-import time
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as TimedOut
 
 from herojobs.errors import RedisUnavailable
-from herojobs.live.events import is_about
+from herojobs.live.channels import LINGER, PAUSE, SHORTEST, TIMEOUT, Channel, keep
 
 log = logging.getLogger("herojobs.live")
 
-MOST_KEPT = 10_000
-"""Messages that a subscription holds for a slow reader; the oldest go first."""
-PAUSE = 0.5
-"""Seconds between two tries to subscribe again."""
-SHORTEST = 0.002
-"""Seconds that a read takes at least, so that one with no timeout finds what has arrived already."""
-TIMEOUT = 5.0
-"""Seconds that Redis may take to confirm a subscription."""
 _TROUBLE = (RedisError, RedisUnavailable, OSError)
 
 
-class BlockingSubscription:
-    """A channel on a connection of its own; its coroutines never suspend.
-
-    Args:
-        take: gives a connection.
-        channel: what to subscribe to.
-    """
-
-    def __init__(self, take: Callable[[], Any], channel: str) -> None:
-        self._take = take
-        self._channel = channel
-        self._connection: Any = None
-
-    async def __aenter__(self) -> Self:
-        self._subscribe()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._connection is not None:
-            self._connection.disconnect()
-
-    async def next_about(self, id: int, timeout: float) -> None:
-        """Return when an event about a job arrives, or after `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        while (left := deadline - time.monotonic()) > 0:
-            message = self._read(left)
-            if message is not None and is_about(message, id):
-                return
-
-    async def next(self, timeout: float) -> str | None:
-        """Return the next message, None if none came within `timeout` seconds."""
-        message = self._read(timeout)
-        return None if message is None else message.decode("utf-8", "replace")
-
-    def _subscribe(self) -> None:
-        connection = self._take()
-        try:
-            connection.send_command("SUBSCRIBE", self._channel)
-            connection.read_response()
-        except BaseException:
-            connection.disconnect()
-            raise
-        self._connection = connection
-
-    def _read(self, timeout: float) -> bytes | None:
-        deadline = time.monotonic() + max(timeout, SHORTEST)
-        while (left := deadline - time.monotonic()) > 0:
-            try:
-                if self._connection is None:
-                    self._subscribe()
-                    continue
-                message = self._connection.read_response(timeout=left, disconnect_on_error=False)
-            except TimedOut:
-                return None
-            except _TROUBLE as e:
-                log.debug("%s: %s", self._channel, e)
-                if self._connection is not None:
-                    self._connection.disconnect()
-                    self._connection = None
-                else:
-                    time.sleep(max(0.0, min(PAUSE, deadline - time.monotonic())))
-                continue
-            if message[0] == b"message":
-                data: bytes = message[2]
-                return data
-        return None
-
-
 class AsyncSubscription:
-    """A channel of a `Hub`."""
+    """A channel of a `Hub`, or the end of a job in it; see `herojobs.live.channels.Subscription`."""
+
+    __slots__ = ("_waiter", "messages")
 
     def __init__(self) -> None:
-        self._messages: deque[bytes] = deque(maxlen=MOST_KEPT)
-        self._arrived = asyncio.Event()
+        self.messages = keep()
+        self._waiter: asyncio.Future[None] | None = None
 
     def put(self, message: bytes) -> None:
         """Hand over a message."""
-        self._messages.append(message)
-        self._arrived.set()
-
-    async def next_about(self, id: int, timeout: float) -> None:
-        """Return when an event about a job arrives, or after `timeout` seconds."""
-        deadline = time.monotonic() + timeout
-        while (left := deadline - time.monotonic()) > 0:
-            message = await self._read(left)
-            if message is not None and is_about(message, id):
-                return
+        self.messages.append(message)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def next(self, timeout: float) -> str | None:
-        """Return the next message, None if none came within `timeout` seconds."""
-        message = await self._read(timeout)
-        return None if message is None else message.decode("utf-8", "replace")
-
-    async def _read(self, timeout: float) -> bytes | None:
-        if not self._messages:
-            self._arrived.clear()
+        """Return the next message; see `Subscription.next`."""
+        if not self.messages:
+            self._waiter = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(max(timeout, SHORTEST)):
-                    await self._arrived.wait()
+                    await self._waiter
             except TimeoutError:
                 return None
-        return self._messages.popleft()
+            finally:
+                self._waiter = None
+        return self.messages.popleft().decode("utf-8", "replace")
 
 
 class Hub:
-    """All subscriptions of an event loop, over one connection.
+    """All subscriptions of an event loop.
 
     Args:
         new: opens a connection.
@@ -150,51 +57,66 @@ class Hub:
 
     def __init__(self, new: Callable[[], Awaitable[Any]]) -> None:
         self._new = new
-        self._channels: dict[bytes, set[AsyncSubscription]] = {}
+        self._channels: dict[bytes, Channel] = {}
         self._confirmed: dict[bytes, asyncio.Event] = {}
         self._connection: Any = None
         self._task: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
+        self._tidying: dict[bytes, asyncio.TimerHandle] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
-    async def subscribed(self, channel_name: str) -> AsyncGenerator[AsyncSubscription]:
-        """Subscribe to a channel; on entry Redis has confirmed it.
+    async def subscribed(self, name: str, id: int | None) -> AsyncGenerator[AsyncSubscription]:
+        """Subscribe to a channel, or to the end of a job in it; on entry Redis has confirmed it.
 
         Raises:
             RedisUnavailable: Redis can't be reached.
         """
-        channel = channel_name.encode()
+        key = name.encode()
         subscription = AsyncSubscription()
-        subscribers = self._channels.setdefault(channel, set())
-        subscribers.add(subscription)
+        channel = self._channels.get(key)
+        if channel is None:
+            channel = self._channels[key] = Channel()
+        channel.add(subscription, id)
         try:
-            await self._connect()
-            confirmed = self._confirmed.get(channel)
-            if confirmed is None:
-                confirmed = self._confirmed[channel] = asyncio.Event()
-                await self._send("SUBSCRIBE", channel)
-            if self._task is None or self._task.done():
-                self._task = asyncio.create_task(self._read())
-            try:
-                async with asyncio.timeout(TIMEOUT):
-                    await confirmed.wait()
-            except TimeoutError:
-                raise RedisUnavailable(f"Redis doesn't confirm the subscription to {channel_name}") from None
+            if not channel.confirmed:
+                await self._subscribe(key, name)
+                if id is not None:
+                    subscription.messages.clear()  # who waits for a job looks at it now anyway
             yield subscription
         finally:
-            subscribers.discard(subscription)
-            if not subscribers and self._channels.get(channel) is subscribers:
-                del self._channels[channel]
-                if self._confirmed.pop(channel, None) is not None:
-                    await self._send("UNSUBSCRIBE", channel)
+            loop = asyncio.get_running_loop()
+            channel.remove(subscription, id, loop.time())
+            if not channel.is_used and key not in self._tidying:
+                self._tidying[key] = loop.call_later(LINGER, self._tidy, key, channel)
 
     async def close(self) -> None:
-        """Close the connection and end what reads from it."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        """Close the connection and end what reads from it; it can be used again."""
+        tasks = [*self._leaving, *(() if self._task is None else (self._task,))]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._task = None
+        for timer in self._tidying.values():
+            timer.cancel()
+        self._tidying.clear()
+        self._channels.clear()
+        self._confirmed.clear()
         await self._drop()
+
+    async def _subscribe(self, key: bytes, name: str) -> None:
+        await self._connect()
+        confirmed = self._confirmed.get(key)
+        if confirmed is None:
+            confirmed = self._confirmed[key] = asyncio.Event()
+            await self._send("SUBSCRIBE", key)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._read())
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await confirmed.wait()
+        except TimeoutError:
+            raise RedisUnavailable(f"Redis doesn't confirm the subscription to {name}") from None
 
     async def _connect(self) -> None:
         """Open the connection if there is none, with all subscriptions there are."""
@@ -210,18 +132,39 @@ class Hub:
             with contextlib.suppress(RedisError, OSError):  # the reader notices, and subscribes again
                 await self._connection.send_command(*command)
 
+    def _tidy(self, key: bytes, channel: Channel) -> None:
+        """Unsubscribe a channel that nobody has listened to for a while."""
+        del self._tidying[key]
+        if channel.is_used:
+            return
+        loop = asyncio.get_running_loop()
+        left = channel.left + LINGER - loop.time()
+        if left > 0:
+            self._tidying[key] = loop.call_later(left, self._tidy, key, channel)
+            return
+        del self._channels[key]
+        if self._confirmed.pop(key, None) is not None:
+            task = loop.create_task(self._leave(key))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    async def _leave(self, key: bytes) -> None:
+        if key not in self._channels:  # else somebody has subscribed meanwhile
+            await self._send("UNSUBSCRIBE", key)
+
     async def _read(self) -> None:
         """Hand messages to their subscribers; when the connection breaks, open another and subscribe again."""
         while True:
             try:
                 await self._connect()
                 while True:
-                    kind, channel, data = await self._connection.read_response(timeout=math.inf)
-                    if kind == b"message":
-                        for subscription in self._channels.get(channel, ()):
-                            subscription.put(data)
-                    elif kind == b"subscribe" and channel in self._confirmed:
-                        self._confirmed[channel].set()
+                    kind, key, data = await self._connection.read_response(timeout=math.inf)
+                    channel = self._channels.get(key)
+                    if channel is not None and kind == b"message":
+                        channel.hand_out(data)
+                    elif channel is not None and kind == b"subscribe" and key in self._confirmed:
+                        channel.confirm()
+                        self._confirmed[key].set()
             except _TROUBLE as e:
                 log.debug("subscriptions: %s", e)
                 await self._drop()

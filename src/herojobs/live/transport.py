@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from redis.connection import parse_url
 from redis.exceptions import NoScriptError, RedisError
@@ -20,6 +20,7 @@ from redis.exceptions import NoScriptError, RedisError
 from herojobs.errors import RedisUnavailable, SettingsError
 from herojobs.job import is_clock_faked, now_ms
 from herojobs.live.call import Call, script
+from herojobs.live.channels import Subscription
 from herojobs.live.keys import ALIVE, TOPICS, Keys
 from herojobs.live.trouble import TIMEOUT, refused, shown_address
 from herojobs.names import Queue
@@ -63,20 +64,6 @@ class Waiting(NamedTuple):
 
     lengths: list[int]
     wiped: bool
-
-
-class Events(Protocol):
-    """The events of one queue, subscribed to."""
-
-    async def next_about(self, id: int, timeout: float) -> None:
-        """Return when an event about a job arrives, or after `timeout` seconds."""
-
-
-class LogLines(Protocol):
-    """The output of one running job, subscribed to."""
-
-    async def next(self, timeout: float) -> str | None:
-        """Return the next piece of output, None if none came within `timeout` seconds."""
 
 
 class Redis(ABC):
@@ -127,12 +114,19 @@ class Redis(ABC):
         """Close all connections."""
 
     @abstractmethod
-    def events(self, queue: Queue) -> AbstractAsyncContextManager[Events]:
-        """Subscribe to a queue's events."""
+    def subscribed(self, channel: str, id: int | None = None) -> AbstractAsyncContextManager[Subscription]:
+        """Subscribe to a channel, or, with an `id`, to what tells there that this job has ended.
 
-    @abstractmethod
-    def log_lines(self, queue: Queue, id: int) -> AbstractAsyncContextManager[LogLines]:
+        All subscriptions share one connection, which is kept for a while when nobody listens any more.
+        """
+
+    def end_of(self, queue: Queue, id: int) -> AbstractAsyncContextManager[Subscription]:
+        """Subscribe to the end of a job."""
+        return self.subscribed(self.keys.of("heroevents", queue), id)
+
+    def log_lines(self, queue: Queue, id: int) -> AbstractAsyncContextManager[Subscription]:
         """Subscribe to a running job's output."""
+        return self.subscribed(self.keys.log(queue, id))
 
     async def run(self, call: Call[T]) -> T:
         """Run one call and return its result.
