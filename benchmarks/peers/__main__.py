@@ -7,131 +7,127 @@ that what the machine does meanwhile meets all of them.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.peers import report
-from benchmarks.peers.environments import FOLDER, CannotInstall, constants, names, python_of
+from benchmarks.peers.environments import CannotInstall, constants, is_installed, names, python_of
+from benchmarks.peers.figures import Measure, figures, has, of_drain
 from benchmarks.peers.measure import Bench, Failed, bench
+from benchmarks.peers.results import Results, Taken
 
-Samples = dict[str, dict[str, list[float]]]
-"""Figures by their name, then by peer."""
-
-
-def figures(jobs: int) -> dict[str, Callable[[Bench, Path, str], dict[str, float]]]:
-    """Return what is measured: each gives one or several named figures."""
-
-    def producer(what: str, count: int, figure: str) -> Callable[[Bench, Path, str], dict[str, float]]:
-        def measure(bench: Bench, python: Path, name: str) -> dict[str, float]:
-            bench.fresh()
-            return {figure: bench.inside(python, name, what, "sync", count)["rate"]}
-
-        return measure
-
-    def drain(kind: str, count: int, figure: str, *, costs: bool) -> Callable[[Bench, Path, str], dict[str, float]]:
-        def measure(bench: Bench, python: Path, name: str) -> dict[str, float]:
-            drained = bench.drain(python, name, kind, count)
-            found = {f"{figure} (jobs/s)": drained.rate}
-            if costs:
-                found |= {
-                    f"{figure}: CPU of the workers (µs a job)": drained.cpu,
-                    f"{figure}: CPU of Redis (µs a job)": drained.redis_cpu,
-                    f"{figure}: memory of the workers (MB)": drained.memory,
-                }
-            return found
-
-        return measure
-
-    def trips(bench: Bench, python: Path, name: str) -> dict[str, float]:
-        found = bench.trips(python, name, max(50, jobs // 50))
-        return {"round trip, p50 (ms)": found["p50"], "round trip, p99 (ms)": found["p99"]}
-
-    return {
-        "single": producer("single", max(200, jobs // 10), "submit one by one (jobs/s)"),
-        "bulk": producer("bulk", jobs, "submit in bulk (jobs/s)"),
-        "sync": drain("sync", jobs, "drain, synchronous", costs=True),
-        "async": drain("async", jobs, "drain, asynchronous", costs=True),
-        "io": drain("io", max(1000, jobs // 10), "100 ms of waiting, 100 at once", costs=False),
-        "cpu": drain("cpu", max(100, jobs // 20), "some ms of computing", costs=False),
-        "trips": trips,
-    }
+USUAL = 7.0
+"""Seconds that a measurement takes as long as nothing is known of it."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default="", help="peers, by comma; HeroJobs is always among them (all)")
+    parser.add_argument("--installed", action="store_true", help="only peers whose environments are there")
     parser.add_argument("--figures", default="", help=f"figures, by comma, of {', '.join(figures(1))} (all)")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each figure; medians are shown (5)")
-    parser.add_argument("--jobs", type=int, default=20_000, help="jobs of a drain (20000)")
-    parser.add_argument("--write", action="store_true", help="write table and chart to docs/")
+    parser.add_argument("--jobs", type=int, default=20_000, help="jobs of a drain, fewer for slow peers (20000)")
+    parser.add_argument("--minutes", type=float, default=0, help="begin no round that wouldn't end within these")
+    parser.add_argument("--resume", action="store_true", help="go on with a run of the same settings")
+    parser.add_argument("--write", action="store_true", help="write tables and chart to docs/")
     options = parser.parse_args()
-    wanted = set(options.only.split(",")) - {""}
+    wanted, asked = set(options.only.split(",")) - {""}, set(options.figures.split(",")) - {""}
     if unknown := wanted - set(names()):
         parser.error(f"no such peer: {', '.join(sorted(unknown))}; there are {', '.join(names())}")
-    measured = {
-        name: work
-        for name, work in figures(options.jobs).items()
-        if not options.figures or name in options.figures.split(",")
-    }
-    pythons: dict[str, Path] = {}
-    faults: dict[str, list[str]] = {}
-    for name in names():
-        if not wanted or name in wanted or name == "herojobs":
-            try:
-                pythons[name] = python_of(name)
-            except CannotInstall as e:
-                faults[name] = [f"not installed: {e}"]
-    samples: Samples = {}
-    rounds = 0
+    if unknown := asked - set(figures(1)):
+        parser.error(f"no such figure: {', '.join(sorted(unknown))}; there are {', '.join(figures(1))}")
+    pythons, missing = _pythons(wanted, options.installed)
+    measured = {name: work for name, work in figures(options.jobs).items() if not asked or name in asked}
+    settings = {"peers": sorted(pythons), "figures": sorted(measured), "rounds": options.rounds, "jobs": options.jobs}
+    results = Results(settings, options.resume)
     with bench() as place, suppress(KeyboardInterrupt):  # what is there by then is told
-        for number in range(options.rounds):
-            for figure, work in measured.items():
-                for name in _turned(list(pythons), number):
-                    _one(place, samples, faults, figure, work, pythons[name], name, number)
-            rounds += 1
-    print(report.text(samples, faults))
-    FOLDER.mkdir(exist_ok=True)
-    (FOLDER / "results.json").write_text(json.dumps({"samples": samples, "faults": faults}, indent=1))
+        _run(place, results, measured, pythons, options.rounds, options.minutes * 60)
+    faults = missing | results.faults()
+    print(report.text(results.samples(), faults))
     if options.write:
         about = {name: str(constants(name)["about"]) for name in pythons}
         versions = {name: constants(name).get("PACKAGES", []) for name in pythons}
+        fewer = {name: count for name in pythons if (count := of_drain(name, options.jobs)) < options.jobs}
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-        ran = f"{rounds} whole rounds, {options.jobs:,} jobs a drain, {time.strftime('%Y-%m-%d')}, {machine}"
-        report.write(samples, faults, about, versions, ran)
+        ran = f"{options.rounds} rounds, {options.jobs:,} jobs a drain, {time.strftime('%Y-%m-%d')}, {machine}"
+        report.write(results.samples(), faults, about, versions, fewer, ran)
 
 
-def _one(
-    place: Bench,
-    samples: Samples,
-    faults: dict[str, list[str]],
-    figure: str,
-    work: Callable[[Bench, Path, str], dict[str, float]],
-    python: Path,
-    name: str,
-    number: int,
+def _pythons(wanted: set[str], installed: bool) -> tuple[dict[str, Path], dict[str, list[str]]]:
+    """Return the interpreters of the peers, and why some have none."""
+    pythons: dict[str, Path] = {}
+    missing: dict[str, list[str]] = {}
+    for name in names():
+        if (wanted and name not in wanted and name != "herojobs") or (installed and not is_installed(name)):
+            continue
+        try:
+            pythons[name] = python_of(name)
+        except CannotInstall as e:
+            missing[name] = [f"not installed: {e}"]
+    return pythons, missing
+
+
+def _run(
+    place: Bench, results: Results, measured: dict[str, Measure], pythons: dict[str, Path], rounds: int, limit: float
 ) -> None:
-    """Measure one figure of one peer; what goes wrong is told in the report."""
-    try:
-        found = work(place, python, name)
-    except Failed as e:
-        if str(e) not in faults.setdefault(name, []):
-            faults[name].append(str(e))
-        return
-    for title, value in found.items():
-        samples.setdefault(title, {}).setdefault(name, []).append(value)
-    shown = ", ".join(f"{value:,.1f}" for value in found.values())
-    print(f"round {number + 1}  {figure:7} {name:11} {shown}", file=sys.stderr, flush=True)
+    """Take what is missing, round by round, and tell how long it will take.
+
+    Args:
+        place: where.
+        results: where to.
+        measured: the figures.
+        pythons: the interpreters of the peers.
+        rounds: how many.
+        limit: seconds; a round that wouldn't end within these isn't begun, 0 = none.
+    """
+    began = time.monotonic()
+    pairs = [(figure, name) for figure in measured for name in pythons if has(place, pythons[name], name, figure)]
+
+    def missing(number: int) -> list[tuple[str, str]]:
+        turned = [pairs[(at + number) % len(pairs)] for at in range(len(pairs))]
+        ordered = sorted(turned, key=lambda pair: list(measured).index(pair[0]))
+        return [pair for pair in ordered if not results.has(number, *pair)]
+
+    def expected(number: int) -> float:
+        return sum(results.lasts(*pair, USUAL) for pair in missing(number))
+
+    _tell(f"{len(pairs)} measurements a round, {rounds} rounds: about {_minutes(sum(map(expected, range(rounds))))}")
+    for number in range(rounds):
+        left = sum(map(expected, range(number, rounds)))
+        spent = time.monotonic() - began
+        if limit and spent + expected(number) > limit:
+            _tell(f"after {_minutes(spent)}: no time for round {number + 1}")
+            return
+        _tell(f"round {number + 1} after {_minutes(spent)}, about {_minutes(left)} to go")
+        for figure, name in missing(number):
+            _one(place, results, measured[figure], pythons[name], number, figure, name)
 
 
-def _turned(names: list[str], by: int) -> list[str]:
-    by %= len(names)
-    return names[by:] + names[:by]
+def _one(place: Bench, results: Results, work: Measure, python: Path, number: int, figure: str, name: str) -> None:
+    """Measure one figure of one peer, a second time if it failed; both is told."""
+    began = time.monotonic()
+    fault, values = "", {}
+    for _ in range(2):
+        try:
+            values = dict(work(place, python, name))
+            break
+        except Failed as e:
+            fault = fault or f"{figure}: {e}"
+    results.add(Taken(number, figure, name, values, fault, time.monotonic() - began))
+    shown = ", ".join(f"{value:,.2f}" for value in values.values()) or fault
+    _tell(f"round {number + 1}  {figure:7} {name:13} {shown}")
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} minutes"
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

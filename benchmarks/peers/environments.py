@@ -9,8 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.page import RESULTS
+
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / ".bench"
+FOLDER = RESULTS
+"""Where environments and results lie; nothing of it belongs to the repository."""
 ADAPTERS = Path(__file__).parent / "adapters"
 
 
@@ -29,12 +32,21 @@ def constants(name: str) -> dict[str, object]:
     tree = ast.parse((ADAPTERS / f"{name}_.py").read_text("utf-8"))
     found: dict[str, object] = {"about": " ".join((ast.get_docstring(tree) or "").split())}
     for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name) and node.value is not None:
             try:
-                found[node.targets[0].id] = ast.literal_eval(node.value)
+                found[target.id] = ast.literal_eval(node.value)
             except ValueError:
                 continue
     return found
+
+
+def is_installed(name: str) -> bool:
+    """Return whether a peer's environment is there, with the versions that are wanted."""
+    packages = constants(name)["PACKAGES"]
+    assert isinstance(packages, list)
+    stamp = FOLDER / name / "packages"
+    return not packages or (stamp.exists() and stamp.read_text() == "\n".join(packages))
 
 
 def python_of(name: str) -> Path:
@@ -43,15 +55,14 @@ def python_of(name: str) -> Path:
     Raises:
         CannotInstall: the registry or this machine doesn't have what it needs.
     """
-    if name == "herojobs":
-        return Path(sys.executable)
     about = constants(name)
     packages = about["PACKAGES"]
+    if not packages:
+        return Path(sys.executable)
     assert isinstance(packages, list)
     folder = FOLDER / name
-    python, stamp = folder / "bin" / "python", folder / "packages"
-    wanted = "\n".join(packages)
-    if stamp.exists() and stamp.read_text() == wanted:
+    python = folder / "bin" / "python"
+    if is_installed(name):
         return python
     uv = Path(sys.executable).with_name("uv")
     base = _python(str(about.get("PYTHON", "")))
@@ -63,7 +74,7 @@ def python_of(name: str) -> Path:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise CannotInstall(done.stderr.strip().splitlines()[-1])
-    stamp.write_text(wanted)
+    (folder / "packages").write_text("\n".join(packages))
     return python
 
 

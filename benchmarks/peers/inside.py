@@ -1,6 +1,7 @@
 """Runs in a peer's environment: `python -m benchmarks.peers.inside NAME WHAT KIND COUNT`, prints JSON.
 
-WHAT is `single` (submit one by one), `bulk` or `trips` (round trips, one after another).
+WHAT is `single` (submit one by one), `bulk`, `trips` (round trips, one after another), or `reset`: make its server
+as new.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ import sys
 def main() -> None:
     name, what, kind, count = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
     adapter = importlib.import_module(f"benchmarks.peers.adapters.{name}")
+    if what == "reset":
+        adapter.reset()
+        print("{}")
+        return
     if what == "trips":
         trips = sorted(adapter.trips(count))
         print(json.dumps({"p50": trips[len(trips) // 2] * 1000, "p99": trips[len(trips) * 99 // 100] * 1000}))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import html
 import statistics
 from collections.abc import Mapping
 
-from benchmarks.peers.environments import ROOT
+from benchmarks import page
+from benchmarks.charts import bars
 
-BEGIN, END = "<!-- peers: made by `make bench-peers` -->", "<!-- peers: end -->"
-CHART = ROOT / "docs" / "peers.svg"
-PAGE = ROOT / "docs" / "performance.md"
+CHART = page.DOCS / "peers.svg"
 _CHARTED = (
     "submit one by one (jobs/s)",
     "submit in bulk (jobs/s)",
     "drain, synchronous (jobs/s)",
     "drain, asynchronous (jobs/s)",
+    "100 ms of waiting, 100 at once (jobs/s)",
+    "some ms of computing (jobs/s)",
+    "round trip, p50 (ms)",
 )
 
 Samples = Mapping[str, Mapping[str, list[float]]]
@@ -40,10 +41,24 @@ def write(
     faults: Mapping[str, list[str]],
     about: Mapping[str, str],
     versions: Mapping[str, object],
+    fewer: Mapping[str, int],
     ran: str,
 ) -> None:
-    """Put table and chart into the documentation, in the place of what was there before."""
-    lines = [BEGIN, "", f"Median (lowest to highest) of {ran}.", "", "![chart](peers.svg)", ""]
+    """Put table and chart into the documentation, in the place of what was there before.
+
+    Args:
+        samples: figures by title, then by peer.
+        faults: what couldn't be measured, by peer.
+        about: how each peer was run.
+        versions: its packages.
+        fewer: jobs of a drain, of those peers that ran fewer than the others.
+        ran: what was run, when and where.
+    """
+    lines = [f"Median (lowest to highest) of {ran}."]
+    if fewer:
+        counts = ", ".join(f"{name} {count:,}" for name, count in fewer.items())
+        lines += ["", f"Slow peers drained fewer jobs: {counts}."]
+    lines += ["", "![Rates and round trips, side by side](peers.svg)", ""]
     peers = list(about)
     for figure, by_peer in samples.items():
         lines += [f"**{figure}**", "", "| | median | range | x HeroJobs |", "|---|---:|---:|---:|"]
@@ -63,41 +78,18 @@ def write(
     if faults:
         lines += ["", "What couldn't be measured:", ""]
         lines += [f"- {name}: {each}" for name, texts in faults.items() for each in texts]
-    lines += ["", END]
-    page = PAGE.read_text("utf-8")
-    before, _, rest = page.partition(BEGIN)
-    after = rest.partition(END)[2] if rest else "\n"
-    PAGE.write_text(before.rstrip() + "\n\n" + "\n".join(lines) + after, "utf-8")
+    page.put("peers", lines)
     CHART.write_text(chart(samples), "utf-8")
 
 
 def chart(samples: Samples) -> str:
-    """Return bars of the rates, a group for each figure, as SVG."""
-    rows: list[str] = []
-    y = 10
-    for figure in _CHARTED:
-        if figure not in samples:
-            continue
-        y += 22
-        rows.append(f'<text x="10" y="{y}" font-weight="bold">{html.escape(figure)}</text>')
-        y += 8
-        ordered = _sorted(figure, samples[figure])
-        most = max(statistics.median(values) for _, values in ordered)
-        for name, values in ordered:
-            middle = statistics.median(values)
-            width = max(1.0, 420 * middle / most)
-            colour = "#c2410c" if name == "herojobs" else "#64748b"
-            rows += [
-                f'<text x="95" y="{y + 12}" text-anchor="end">{html.escape(name)}</text>',
-                f'<rect x="100" y="{y + 2}" width="{width:.1f}" height="12" fill="{colour}"/>',
-                f'<text x="{105 + width:.1f}" y="{y + 12}">{_number(middle)}</text>',
-            ]
-            y += 17
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="620" height="{y + 15}"'
-        ' font-family="sans-serif" font-size="11">\n'
-        f'<rect width="100%" height="100%" fill="white"/>\n' + "\n".join(rows) + "\n</svg>\n"
-    )
+    """Return bars of the rates and of the round trip, a group for each figure, as SVG."""
+    groups = {
+        figure: [(name, statistics.median(values)) for name, values in _sorted(figure, samples[figure])]
+        for figure in _CHARTED
+        if figure in samples
+    }
+    return bars(groups, "herojobs")
 
 
 def _sorted(figure: str, by_peer: Mapping[str, list[float]]) -> list[tuple[str, list[float]]]:

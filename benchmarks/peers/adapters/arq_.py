@@ -15,6 +15,7 @@ from arq.connections import RedisSettings
 from benchmarks.peers import marks
 
 PACKAGES = ["arq==0.28.0"]
+SHARE = 0.5
 SETTINGS = RedisSettings.from_dsn(os.environ["BENCH_REDIS"])
 
 

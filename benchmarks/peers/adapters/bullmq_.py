@@ -14,7 +14,9 @@ from typing import Any
 from benchmarks.peers import marks
 from bullmq import Queue, Worker
 
-PACKAGES = ["bullmq==3.4.4"]
+PACKAGES = ["bullmq==3.4.4", "hiredis==3.5.0"]
+SHARE = 0.5
+SHARE_OF_TRIPS = 0.5
 CONNECTION = {"connection": os.environ["BENCH_REDIS"]}
 _RUN = [sys.executable, "-m", "benchmarks.peers.adapters.bullmq_"]
 WORKERS = {kind: [_RUN, _RUN] for kind in ("sync", "async", "cpu")} | {"io": [_RUN]}

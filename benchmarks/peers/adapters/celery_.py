@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from benchmarks.peers import marks
 from celery import Celery, group
 
-PACKAGES = ["celery[redis]==5.7.0", "redis==8.1.0"]
+PACKAGES = ["celery[redis]==5.7.0", "redis==8.1.0", "hiredis==3.5.0"]
+SHARE = 0.25
 app = Celery("bench", broker=os.environ["BENCH_REDIS"], backend=os.environ["BENCH_REDIS"])
 app.conf.update(
     worker_prefetch_multiplier=64,

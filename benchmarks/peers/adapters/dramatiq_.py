@@ -16,7 +16,8 @@ from dramatiq.middleware import AsyncIO
 from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend
 
-PACKAGES = ["dramatiq[redis]==2.2.1"]
+PACKAGES = ["dramatiq[redis]==2.2.1", "hiredis==3.5.0"]
+SHARE = 0.5
 broker = RedisBroker(url=os.environ["BENCH_REDIS"])
 broker.add_middleware(Results(backend=RedisBackend(url=os.environ["BENCH_REDIS"])))
 broker.add_middleware(AsyncIO())

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from benchmarks.peers import marks
 from huey import RedisHuey
 
-PACKAGES = ["huey==3.5.4", "redis==8.1.0"]
+PACKAGES = ["huey==3.5.4", "redis==8.1.0", "hiredis==3.5.0"]
 huey = RedisHuey("bench", url=os.environ["BENCH_REDIS"], blocking=True, results=True)
 TASKS = {
     "sync": huey.task(name="sync")(marks.no_op),

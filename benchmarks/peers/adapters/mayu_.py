@@ -1,4 +1,6 @@
-"""mayu: two processes (a Python with the global lock) and prefetch 16; one process for waiting jobs. No bulk call."""
+"""mayu: two processes (a Python with the global lock) and prefetch 16; 50, thus as many at once, for waiting jobs. No
+bulk call.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from mayu import App
 
 PACKAGES = ["mayu==0.2.5"]
 PYTHON = "3.13"
+SHARE_OF_TRIPS = 0.5
 app = App(broker=os.environ["BENCH_REDIS"], result_ttl=3600)
 TASKS = {
     "sync": app.task(marks.no_op),
@@ -21,9 +24,9 @@ TASKS = {
 }
 _RUN = [
     *(sys.executable, "-m", "mayu", "worker", "benchmarks.peers.adapters.mayu_:app", "--log-level", "WARNING"),
-    *("--mode", "process", "--prefetch-multiplier", "16"),
+    *("--mode", "process", "--processes", "2", "--prefetch-multiplier"),
 ]
-WORKERS = {kind: [[*_RUN, "--processes", "2"]] for kind in ("sync", "async", "cpu", "io")}
+WORKERS = {kind: [[*_RUN, "16"]] for kind in ("sync", "async", "cpu")} | {"io": [[*_RUN, "50"]]}
 
 
 def single(kind: str, count: int) -> float:

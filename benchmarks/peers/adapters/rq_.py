@@ -13,7 +13,8 @@ from benchmarks.peers import marks
 from redis import Redis
 from rq import Queue
 
-PACKAGES = ["rq==3.0.0"]
+PACKAGES = ["rq==3.0.0", "hiredis==3.5.0"]
+SHARE = 0.1
 queue = Queue(connection=Redis.from_url(os.environ["BENCH_REDIS"]))
 TASKS = {"sync": marks.no_op, "io": marks.wait, "cpu": marks.cpu}
 _RUN = [

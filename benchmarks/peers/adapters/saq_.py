@@ -13,7 +13,8 @@ from typing import Any
 from benchmarks.peers import marks
 from saq import Queue
 
-PACKAGES = ["saq[redis]==0.26.4", "hiredis", "typing_extensions"]
+PACKAGES = ["saq[redis]==0.26.4", "hiredis==3.5.0", "typing_extensions==4.16.0"]
+SHARE = 0.5
 queue = Queue.from_url(os.environ["BENCH_REDIS"])
 
 
@@ -33,7 +34,12 @@ async def cpu(ctx: dict[str, Any]) -> str:
     return await asyncio.to_thread(marks.cpu)
 
 
-settings = {"queue": queue, "functions": [sync, async_, io, cpu], "concurrency": 100}
+settings = {
+    "queue": queue,
+    "functions": [sync, async_, io, cpu],
+    "concurrency": 100,
+    "timers": {"sweep": 3600},  # it takes jobs that it has just fetched for lost, when it looks at that moment
+}
 NAMES = {"sync": "sync", "async": "async_", "io": "io", "cpu": "cpu"}
 _RUN = [sys.executable, "-m", "saq", "benchmarks.peers.adapters.saq_.settings", "--quiet"]
 WORKERS = {kind: [_RUN, _RUN] for kind in ("sync", "async", "cpu")} | {"io": [_RUN]}

@@ -13,6 +13,8 @@ from benchmarks.peers import marks
 from streaq import Worker
 
 PACKAGES = ["streaq==7.2.0"]
+SHARE = 0.5
+SHARE_OF_TRIPS = 0.2
 worker = Worker(redis_url=os.environ["BENCH_REDIS"], concurrency=100, anyio_backend="asyncio")
 TASKS = {
     "sync": worker.task(marks.no_op),

@@ -1,5 +1,5 @@
 """taskiq: two worker processes over taskiq-redis' list broker, result backend with an expiry, up to 100 async tasks at
-once. Synchronous handlers run in its thread pool. No bulk call.
+once, on uvloop. Synchronous handlers run in its thread pool. No bulk call.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import time
 from benchmarks.peers import marks
 from taskiq_redis import ListQueueBroker, RedisAsyncResultBackend
 
-PACKAGES = ["taskiq==0.13.0", "taskiq-redis==1.2.4"]
+PACKAGES = ["taskiq==0.13.0", "taskiq-redis==1.2.4", "hiredis==3.5.0", "uvloop==0.23.0"]
+SHARE = 0.5
 broker = ListQueueBroker(os.environ["BENCH_REDIS"]).with_result_backend(
     RedisAsyncResultBackend(os.environ["BENCH_REDIS"], result_ex_time=3600)
 )
