@@ -22,6 +22,7 @@ def test_promises_hold_under_all_faults() -> None:
     assert not verdict.broken, verdict
     assert verdict.jobs >= 500
     assert len(verdict.faults) >= 6
+    assert verdict.ticks
 
 
 @pytest.mark.timeout(120)

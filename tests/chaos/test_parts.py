@@ -15,6 +15,7 @@ import pytest
 import redis as redis_py
 
 from herojobs.chaos import disk as disk_module
+from herojobs.chaos.clock import Clock
 from herojobs.chaos.disk import Disk
 from herojobs.chaos.proxy import Proxy
 from live.servers import RedisServer
@@ -96,6 +97,27 @@ def test_a_full_disk_refuses_writes_until_it_is_freed(
         writer.communicate()
         disk.close()
     assert not disk.folder.exists()
+
+
+def test_a_clock_that_is_set_is_seen_at_once(tmp_path: Path) -> None:
+    clock = Clock(tmp_path / "clock")
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from herojobs.chaos.clock import follow; from herojobs.job import now_ms\n"
+        "follow(Path(sys.argv[1]))\n"
+        "for _ in sys.stdin: print(time.time(), now_ms(), flush=True)"
+    )
+    command = [sys.executable, "-c", code, str(clock.file)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        for ahead in (0, 3600, -1800, 0):
+            clock.set_off(ahead)
+            print(file=child.stdin, flush=True)
+            seconds, ms = map(float, child.stdout.readline().split())
+            assert abs(seconds - time.time() - ahead) < 60
+            assert abs(ms / 1000 - seconds) < 60
+        child.stdin.close()
 
 
 def test_a_run_that_is_killed_leaves_no_process_but_its_redis(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ import pytest
 
 from herojobs.chaos.faults import NOTHING, Ended, Happened
 from herojobs.chaos.stage import Plan
-from herojobs.chaos.verdict import Log, Verdict, judge
+from herojobs.chaos.ticking import Ticking
+from herojobs.chaos.verdict import Log, Verdict, judge, note_ticks
 from herojobs.job import Job
 from herojobs.names import Queue
+from herojobs.schedules import ScheduleBook
 from herojobs.settings import load
 from herojobs.store import JobStore, Put
 
@@ -71,6 +73,44 @@ def test_what_broke_is_named(store: JobStore, tmp_path: Path, states: list[str],
 
 def test_a_job_that_nobody_stored_is_lost(store: JobStore, tmp_path: Path) -> None:
     assert verdict(store, tmp_path, ["a/sync/77"], "").lost == ["a/sync/77"]
+
+
+def test_starts_again_of_jobs_that_a_fault_killed_are_told_apart(store: JobStore, tmp_path: Path) -> None:
+    """Of two jobs that started twice, one was over when its worker was killed."""
+    refs = [job(store, "active", "done done", result=f"{n}-2") for n in range(2)]
+    lines = "".join(
+        f"start {ref} {n}-1 7 {SECOND}\nstart {ref} {n}-2 9 {3 * SECOND}\nfinish {ref} {n}-2 9 {4 * SECOND}\n"
+        for n, ref in enumerate(refs)
+    )
+    lines += f"finish {refs[1]} 1-1 7 {SECOND + 1}\n"
+    kill = Happened("worker-kill", 2 * SECOND, 2 * SECOND, Ended([7], 2 * SECOND))
+    found = verdict(store, tmp_path, refs, lines, kill)
+    assert (found.second_starts, found.interrupted) == (2, 1)
+    assert "1 second starts of jobs that no fault killed" in found.broken[0]
+
+
+def test_ticks_without_a_job_and_with_two_are_found(store: JobStore, tmp_path: Path) -> None:
+    settings = load({}, home=tmp_path / "home")
+    book = ScheduleBook(settings)
+    ticking = Ticking(settings, tmp_path / "marks", 1, 1)
+    ticking.start()
+    (schedule,) = book.all()
+    for _ in range(3):
+        schedule = book.get(schedule.name)
+        if not schedule.made:
+            made = schedule.make(schedule.next_ms)
+            store.add_many(made.queue, [made, schedule.make(schedule.next_ms)])
+        book.advance(schedule, schedule.timetable.next_after(schedule.next_ms), ref="x")
+    ticking.stop()
+    ticks = ticking.judge(store)
+    assert (ticks.due, ticks.doubled) == (3, [f"a {made.schedule}"])
+    assert len(ticks.missed) == 2
+    assert len(ticking.open_refs(store)) == 2
+    found = Verdict(seed=1, jobs=0)
+    note_ticks(found, ticks)
+    assert [told.split(",")[0] for told in found.broken] == ["2 ticks have no job", "1 ticks have several jobs"]
+    ticking.close()
+    book.close()
 
 
 def test_rescues_are_measured_from_the_kill_to_the_next_start(store: JobStore, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class Happened(NamedTuple):
 
 NOTHING = Ended([], 0)
 Fault = Callable[[Stage, random.Random], Ended]
-"""Does a fault, to its end; returns what it has killed, where the next starts of the jobs there are measured."""
+"""Does a fault, to its end; returns what it has killed of those that run jobs."""
 
 
 def worker_kill(stage: Stage, rng: random.Random) -> Ended:
@@ -136,8 +136,18 @@ def disk_full(stage: Stage, rng: random.Random) -> Ended:
     return NOTHING
 
 
+def clock_jump(stage: Stage, rng: random.Random) -> Ended:
+    """Set the wall clock of a WatchDog up to half a minute forth or an hour back, and after up to 3 s right again."""
+    clock = rng.choice(stage.clocks)
+    clock.set_off(rng.uniform(1, 30) if rng.random() < 0.5 else -rng.uniform(1, 3600))
+    time.sleep(rng.uniform(0.5, 3))
+    clock.set_off(0)
+    return NOTHING
+
+
 def torn_files(stage: Stage, rng: random.Random) -> Ended:
     """SIGKILL all that writes a database, cut its derived files and leave half a record at its end; start all again."""
+    ended = Ended([process.pid for dog in stage.watchdogs for process in _family(dog.pid)], time.time_ns())
     for process in [*stage.watchdogs, *stage.producers]:
         process.kill()
         process.wait()
@@ -147,7 +157,7 @@ def torn_files(stage: Stage, rng: random.Random) -> Ended:
         stage.start_watchdog(place)
     for place in range(len(stage.producers)):
         stage.start_producer(place)
-    return NOTHING
+    return ended
 
 
 FAULTS: dict[str, Fault] = {
@@ -162,6 +172,7 @@ FAULTS: dict[str, Fault] = {
     "redis-hang": redis_hang,
     "redis-away": redis_away,
     "disk-full": disk_full,
+    "clock-jump": clock_jump,
     "torn-files": torn_files,
 }
 

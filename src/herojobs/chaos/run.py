@@ -11,7 +11,7 @@ from pathlib import Path
 from herojobs.chaos import faults as kinds
 from herojobs.chaos.faults import FAULTS, Happened
 from herojobs.chaos.stage import Plan, Stage
-from herojobs.chaos.verdict import Log, Verdict, judge
+from herojobs.chaos.verdict import Log, Verdict, judge, note_ticks
 from herojobs.errors import JobNotFound, SettingsError, did_you_mean
 from herojobs.names import Ref
 from herojobs.store import JobStore
@@ -57,13 +57,15 @@ def run(plan: Plan, folder: Path | None = None, tell: Callable[[str], object] = 
     rng = random.Random(plan.seed)  # noqa: S311 - not for secrets
     with Stage(plan, folder) as stage:
         happened = _disturb(stage, rng, tell)
-        refs = list(dict.fromkeys(stage.acknowledged_refs()))
+        acknowledged = list(dict.fromkeys(stage.acknowledged_refs()))
         store = JobStore(stage.settings)
         try:
-            left = _wait(stage, store, refs, tell)
+            left = _wait(stage, store, acknowledged, tell)
             keys_left = 0 if left else _keys_left(stage)
             stage.stop_watchdogs()
+            refs = [*acknowledged, *stage.ticking.refs(store)]
             verdict = judge(plan, refs, Log(stage.marks), store, happened)
+            note_ticks(verdict, stage.ticking.judge(store))
             if folder is not None:
                 _keep_histories(folder, store, verdict)
         finally:
@@ -93,20 +95,22 @@ def _disturb(stage: Stage, rng: random.Random, tell: Callable[[str], object]) ->
             happened.append(kinds.do(deck.pop(), stage, rng))
             stage.note("fault {0.name} from {0.began} to {0.over}".format(happened[-1]))
             due = time.monotonic() + stage.plan.every
-    stage.stop_producers()
+    stage.stop_submitting()
     return happened
 
 
 def _wait(stage: Stage, store: JobStore, refs: list[str], tell: Callable[[str], object]) -> list[str]:
-    """Wait until jobs are over; return those that aren't in time."""
+    """Wait until jobs and those that ticks have made are over; return those that aren't in time."""
     deadline = time.monotonic() + PATIENCE + len(refs) / 100
     left = refs
-    while left and time.monotonic() < deadline:
-        tell(f"{len(left):,} of {len(refs):,} jobs to go")
+    while True:
+        left = [ref for ref in left if not _is_over(store, ref)]
+        of_ticks = stage.ticking.open_refs(store)
+        if not (left or of_ticks) or time.monotonic() > deadline:
+            return left + of_ticks
+        tell(f"{len(left):,} of {len(refs):,} jobs to go, and {len(of_ticks):,} of ticks")
         time.sleep(0.3)
         stage.revived += stage.revive()
-        left = [ref for ref in left if not _is_over(store, ref)]
-    return left
 
 
 def _is_over(store: JobStore, ref: str) -> bool:

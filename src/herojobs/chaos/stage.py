@@ -13,15 +13,19 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from herojobs.chaos.clock import Clock
 from herojobs.chaos.disk import Disk
 from herojobs.chaos.producer import Orders
 from herojobs.chaos.proxy import Proxy
 from herojobs.chaos.servers import RedisServer
+from herojobs.chaos.ticking import Ticking
 from herojobs.live import embedded
 from herojobs.settings import Settings, load
 
 MARK = "CHAOS_MARK"
 """Environment variable by which all processes of a run are known."""
+ATTEMPTS = 50
+"""Attempts that each job has: the faults here are no fault of the jobs."""
 ENDS_WITHIN = 60.0
 """Seconds that WatchDogs may take to stop."""
 
@@ -37,10 +41,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         watchdogs: WatchDogs.
         workers: exclusive workers of each.
         producers: processes that submit.
+        schedules: schedules that tick, most of them every second.
         lease: the setting `lease` of the WatchDogs.
         faults: kinds of fault to choose from.
         every: seconds from one fault to the next.
-        second_starts: share of jobs that may start a second time; without faults none may.
+        second_starts: share of jobs that may start again though no fault killed what ran them; without faults none may.
         seed: for all choices.
     """
 
@@ -51,6 +56,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     watchdogs: int = 2
     workers: int = 2
     producers: int = 2
+    schedules: int = 3
     lease: float = 2.0
     faults: tuple[str, ...] = ()
     every: float = 1.0
@@ -67,6 +73,8 @@ class Stage:
 
     Attributes:
         watchdogs, producers: the processes, by their place.
+        clocks: the wall clocks of the WatchDogs, by their place.
+        ticking: the schedules.
         revived: WatchDogs that ended by themselves and were started again.
         left: processes that lived on after all were told to end; known once it is closed.
     """
@@ -100,6 +108,10 @@ class Stage:
             self._log = self._stack.enter_context(open(self.folder / "log", "ab"))
             self._stack.callback(self._end_all)
             self.settings: Settings = load({}, home=self.disk.folder / "home", redis_url=self.redis.url)
+            self.clocks = [Clock(self.folder / f"clock{place}") for place in range(self.plan.watchdogs)]
+            self.ticking = Ticking(self.settings, self.marks, self.plan.schedules, ATTEMPTS)
+            self._stack.callback(self.ticking.close)
+            self.ticking.start()
             for place in range(self.plan.watchdogs):
                 self.start_watchdog(place)
             for place in range(self.plan.producers):
@@ -114,8 +126,9 @@ class Stage:
 
     def start_watchdog(self, place: int) -> None:
         """Start a WatchDog, in the place of an earlier one."""
-        command = ["-m", "herojobs", "watchdog", "--workers", str(self.plan.workers), "--ends-with", str(self._life)]
-        _put(self.watchdogs, place, self._start(command))
+        command = ["watchdog", "--workers", str(self.plan.workers), "--ends-with", str(self._life)]
+        clock = str(self.clocks[place].file)
+        _put(self.watchdogs, place, self._start(["-m", "herojobs.chaos.clock", clock, *command]))
 
     def start_producer(self, place: int) -> None:
         """Start a producer, in the place of an earlier one."""
@@ -127,7 +140,7 @@ class Stage:
             plan.rate / plan.producers,
             plan.hang_every,
             plan.seconds,
-            50,  # attempts: the faults here are no fault of the jobs
+            ATTEMPTS,
             plan.seed * 1000 + self._started,
         )
         command = ["-m", "herojobs.chaos.producer", msgspec.json.encode(orders).decode()]
@@ -140,8 +153,9 @@ class Stage:
             self.start_watchdog(place)
         return len(ended)
 
-    def stop_producers(self) -> None:
-        """End the producers, in whatever they do."""
+    def stop_submitting(self) -> None:
+        """End the producers, in whatever they do, and the ticking."""
+        self.ticking.stop()
         for producer in self.producers:
             producer.kill()
             producer.wait()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ import msgspec
 from herojobs.chaos.faults import Happened
 from herojobs.chaos.producer import HANG_TIMEOUT, HANG_TOPIC
 from herojobs.chaos.stage import Plan
+from herojobs.chaos.ticking import Ticks
 from herojobs.errors import JobNotFound
 from herojobs.job import Job
 from herojobs.names import Ref
@@ -56,12 +57,16 @@ class Verdict(msgspec.Struct, kw_only=True):
     """What a run showed; `broken` names the promises that didn't hold, `late` the times that weren't kept.
 
     Attributes:
-        jobs: acknowledged jobs.
+        jobs: acknowledged jobs, and those of ticks.
         seconds: how long the run took.
         lost: jobs that weren't over in the end.
         ended_wrongly: jobs that ended otherwise than their content says.
         wrong_ends: how they did, and how often.
+        ticks: ticks of the schedules.
+        ticks_missed: those without a job.
+        ticks_doubled: those with several.
         second_starts: starts of jobs that had started before.
+        interrupted: those of them whose start before was running in a process that a fault killed: they had to.
         second_finishes: ends that OurDB accepted of jobs that were over.
         groundless: accepted ends that no start accounts for.
         rescue_watchdog: from the SIGKILL of a WatchDog to the next start of a job that ran there, where no other fault
@@ -82,7 +87,11 @@ class Verdict(msgspec.Struct, kw_only=True):
     lost: list[str] = []
     ended_wrongly: list[str] = []
     wrong_ends: dict[str, int] = {}
+    ticks: int = 0
+    ticks_missed: list[str] = []
+    ticks_doubled: list[str] = []
     second_starts: int = 0
+    interrupted: int = 0
     second_finishes: int = 0
     groundless: list[str] = []
     rescue_watchdog: Spread = Spread(0, 0, 0, 0)
@@ -132,6 +141,7 @@ def judge(plan: Plan, refs: Sequence[str], log: Log, store: JobStore, faults: Se
     verdict = Verdict(seed=plan.seed, jobs=len(refs), faults=dict(Counter(fault.name for fault in faults)))
     wrong = Counter[str]()
     overruns = []
+    killed = {pid: fault.ended.at for fault in faults for pid in fault.ended.pids}
     for ref in refs:
         try:
             history = store.history(*Ref.parse(ref))
@@ -140,6 +150,7 @@ def judge(plan: Plan, refs: Sequence[str], log: Log, store: JobStore, faults: Se
             continue
         last, starts = history[-1], log.starts[ref]
         verdict.second_starts += max(0, len(starts) - 1)
+        verdict.interrupted += sum(_was_killed(start, log, killed) for start in starts[:-1])
         verdict.second_finishes += max(0, sum(version.is_over for version in history) - 1)
         if not last.is_over:
             verdict.lost.append(ref)
@@ -162,6 +173,20 @@ def judge(plan: Plan, refs: Sequence[str], log: Log, store: JobStore, faults: Se
     verdict.broken = _broken(verdict, plan.second_starts if faults else 0.0)
     verdict.late = _late(verdict, plan.lease)
     return verdict
+
+
+def _was_killed(start: Start, log: Log, killed: Mapping[int, int]) -> bool:
+    """Return whether a start was going on in a process when a fault killed it; `killed` has when, by process."""
+    return start.token not in log.finished and start.at < killed.get(start.pid, 0)
+
+
+def note_ticks(verdict: Verdict, ticks: Ticks) -> None:
+    """Add to a verdict what became of ticks."""
+    verdict.ticks, verdict.ticks_missed, verdict.ticks_doubled = ticks
+    if ticks.missed:
+        verdict.broken.append(f"{len(ticks.missed)} ticks have no job, such as {ticks.missed[0]}")
+    if ticks.doubled:
+        verdict.broken.append(f"{len(ticks.doubled)} ticks have several jobs, such as {ticks.doubled[0]}")
 
 
 def _accounts(job: Job, starts: Sequence[Start], log: Log) -> bool:
@@ -200,8 +225,9 @@ def _broken(verdict: Verdict, second_starts: float) -> list[str]:
     if verdict.groundless:
         broken.append(f"{len(verdict.groundless)} ends that no start accounts for, such as {verdict.groundless[0]}")
     most = second_starts * verdict.jobs
-    if verdict.second_starts > most:
-        broken.append(f"{verdict.second_starts} second starts, where {most:.0f} are borne")
+    needless = verdict.second_starts - verdict.interrupted
+    if needless > most:
+        broken.append(f"{needless} second starts of jobs that no fault killed, where {most:.0f} are borne")
     return broken
 
 

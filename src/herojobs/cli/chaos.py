@@ -32,9 +32,11 @@ def chaos(
     watchdogs: Annotated[int, typer.Option(min=1, help="WatchDogs.")] = 2,
     workers: Annotated[int, typer.Option(min=1, help="Exclusive workers of each WatchDog.")] = 2,
     producers: Annotated[int, typer.Option(min=1, help="Processes that submit.")] = 2,
+    schedules: Annotated[int, typer.Option(min=0, help="Schedules that tick meanwhile, most every second.")] = 3,
     hangs: Annotated[int, typer.Option(min=0, help="One in so many jobs never ends by itself; 0: none.")] = 200,
     second_starts: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of jobs that faults may make start twice.")
+        float,
+        typer.Option(min=0, max=1, help="Share of jobs that may start again though no fault killed what ran them."),
     ] = 0.005,
     keep: Annotated[Path | None, typer.Option(help="A new folder for the logs, which stay.")] = None,
     json: Json = False,
@@ -42,7 +44,7 @@ def chaos(
     """Do faults to a HeroJobs of its own, with its own Redis; ends with 1 if a promise broke or a time wasn't kept.
 
     Kinds: worker-kill, worker-pause, watchdog-kill, watchdog-pause, producer-kill, redis-kill, redis-wipe,
-    redis-slow, redis-hang, redis-away, disk-full, torn-files.
+    redis-slow, redis-hang, redis-away, disk-full, clock-jump, torn-files.
     """
     from herojobs.chaos.run import choose, run
     from herojobs.chaos.stage import Plan
@@ -55,6 +57,7 @@ def chaos(
         watchdogs=watchdogs,
         workers=workers,
         producers=producers,
+        schedules=schedules,
         lease=lease,
         faults=choose(fault or []),
         every=every,
@@ -90,13 +93,21 @@ def rows(verdict: Any) -> list[tuple[str, str]]:
             return "-"
         return f"p50 {spread.p50:.2f} s, p99 {spread.p99:.2f} s, most {spread.most:.2f} s ({spread.tries:,})"
 
+    def share(count: int) -> str:
+        return f"{count:,} ({count / max(1, verdict.jobs):.2%})"
+
     return [
         ("jobs", f"{verdict.jobs:,} in {verdict.seconds:.0f} s, seed {verdict.seed}"),
         ("lost", f"{len(verdict.lost):,}"),
         ("wrong ends", f"{sum(verdict.wrong_ends.values()):,}"),
         ("second finishes accepted", f"{verdict.second_finishes:,}"),
         ("ends without a start", f"{len(verdict.groundless):,}"),
-        ("second starts", f"{verdict.second_starts:,} ({verdict.second_starts / max(1, verdict.jobs):.2%})"),
+        (
+            "ticks without a job, with two",
+            f"{len(verdict.ticks_missed):,}, {len(verdict.ticks_doubled):,} of {verdict.ticks:,}",
+        ),
+        ("second starts of jobs that faults killed", share(verdict.interrupted)),
+        ("other second starts", share(verdict.second_starts - verdict.interrupted)),
         ("runs again after a WatchDog's SIGKILL", times(verdict.rescue_watchdog)),
         ("runs again after a worker's SIGKILL", times(verdict.rescue_worker)),
         ("ended over its timeout", times(verdict.overrun)),
