@@ -7,6 +7,7 @@ Its workers, Redis and everybody else keep the right time, as on a host of its o
 from __future__ import annotations
 
 import mmap
+import runpy
 import struct
 import sys
 import time
@@ -49,6 +50,4 @@ def follow(file: Path) -> None:
 
 if __name__ == "__main__":  # FILE, then the arguments of `herojobs`
     follow(Path(sys.argv.pop(1)))
-    from herojobs.__main__ import main
-
-    main()
+    runpy.run_module("herojobs", run_name="__main__", alter_sys=True)
