@@ -188,6 +188,8 @@ def _launch(home: Path, path: Path) -> None:
         # Job hashes stay in their compact form; the older names are known to every version.
         "hash-max-ziplist-entries": "512",
         "hash-max-ziplist-value": "2048",
+        # Leases never: a lookup in the compact form walks through all of them.
+        "zset-max-ziplist-entries": "0",
     }
     arguments = [find_program()]
     for name, value in options.items():
@@ -275,11 +277,12 @@ def _is_ours(pid: int, home: Path) -> bool:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE or process.uids().real != os.getuid():
             return False
-        # The server shows its socket in its title (redis-server unixsocket:<path>), or its program's name alone.
-        title = " ".join(process.cmdline()) or process.name()
+        # The server shows its socket in its title (redis-server unixsocket:<path>), or its program's name alone. Other
+        # programs may well have these words in a path.
+        title = " ".join(process.cmdline())
         if "unixsocket:" in title:
             return str(socket_path(home)) in title
-        return "redis" in title or "valkey" in title
+        return any(program in process.name() for program in ("redis", "valkey"))
     except psutil.Error:
         return False
 

@@ -70,18 +70,16 @@ else
   waiting = call('LLEN', queue) + call('ZCARD', prio)
 end
 
-local taken, dropped, leases = {}, {}, {}
+local taken, dropped = {}, {}
 if #ids > 0 then
-  local held, seen = {}, {}
-  for i = 1, #ids, 1000 do
-    for j, at in ipairs(call('ZMSCORE', lease, unpack(ids, i, math.min(i + 999, #ids)))) do held[i + j - 1] = at end
-  end
-  for i, id in ipairs(ids) do
+  local leased, seen = {}, {}
+  for _, id in ipairs(ids) do
     local key = jobs .. id
-    local job = redis.pcall('HMGET', key, 'job', 'sum', 'x', 'at', 'db', 'st', 'cx')
+    local job = redis.pcall('HMGET', key, 'job', 'sum', 'x', 'at', 'db', 'st', 'cx', 'lt')
     if job.err then
       bury(id, cjson.encode('the key ' .. key .. ' is no hash'))
-    elseif held[i] or seen[id] then
+    elseif seen[id] or ((not job[2] or (job[8] and job[8] ~= '')) and call('ZSCORE', lease, id)) then
+      -- A job of ours that nobody's token holds has no lease: that isn't asked, it would cost more than all the rest.
       if job[1] and job[2] and job[2] ~= redis.sha1hex(job[1]) then
         call('ZADD', later, now + 1000, id) -- a foreign job under the id of one that runs: its turn is after it
       else
@@ -91,15 +89,18 @@ if #ids > 0 then
       dropped[#dropped + 1] = id
     else
       seen[id] = true
-      job[4] = (tonumber(job[4]) or 0) + 1
-      call('HSET', key, 'lt', token, 'at', job[4], 'st', 'new')
-      leases[#leases + 1] = ends
-      leases[#leases + 1] = id
+      job[4] = job[4] and tonumber(job[4]) + 1 or 1
+      if job[6] == 'new' then
+        call('HSET', key, 'lt', token, 'at', word(job[4]))
+      else
+        call('HSET', key, 'lt', token, 'at', word(job[4]), 'st', 'new')
+      end
+      leased[#leased + 1] = id
       job[8] = id
       taken[#taken + 1] = job
     end
   end
-  each('ZADD', lease, leases)
+  lease_until(ends, leased)
   if starts > 0 and #taken > 0 then
     note_starts(#taken, tonumber(ARGV[7]), token)
     if full and not allowed_at then allowed_at = now + ARGV[7] + 1 end

@@ -3,7 +3,7 @@
 -- ARGV: now, seconds that they stay (0 = for ever, -1 = not at all), then for each: id, token, job, sum, status
 -- Returns: for each job 1 = accepted, 0 = lost
 -- The lease goes first: a write that a server at its maxmemory allows, after which the others are allowed too.
-local ttl, answer, ids = tonumber(ARGV[2]), {}, {}
+local ttl, stays, answer, ids = tonumber(ARGV[2]), ARGV[2], {}, {}
 local old = {}
 for i = 3, #ARGV, 5 do
   local id = ARGV[i]
@@ -33,7 +33,7 @@ for i = 3, #ARGV, 5 do
         call('UNLINK', key)
       else
         call('HSET', key, 'job', ARGV[i + 2], 'sum', ARGV[i + 3], 'st', ARGV[i + 4], 'lt', '')
-        if ttl > 0 then call('EXPIRE', key, ttl) end
+        if ttl > 0 then call('EXPIRE', key, stays) end
       end
     end
     tell(ARGV[i + 4], id, ',"status":"' .. ARGV[i + 4] .. '"')
