@@ -30,6 +30,7 @@ _SETTINGS = (
     "PRAGMA synchronous = NORMAL",
     "PRAGMA cell_size_check = ON",
     "PRAGMA cache_size = -16000",
+    "PRAGMA temp_store = MEMORY",  # each row's statement would write its journal to a file
 )
 
 

@@ -30,6 +30,9 @@ log = logging.getLogger("herojobs.watchdog")
 SETTLE_MS = 5_000
 """Milliseconds that a version must be old before its absence from Redis counts: a submission may be under way."""
 AT_ONCE = 500
+PATIENCE = 5.0
+"""Seconds that the first pass, which may have a long history to read, lets pass while jobs wait in known queues."""
+POLL = 0.1
 DEEP_EVERY = 10
 """Passes after which every queue is looked at id by id, whatever the counts say."""
 
@@ -55,6 +58,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Make passes until cancelled."""
+        await self._let_waiting_jobs_go_first()
         while True:
             try:
                 await self.step()
@@ -67,6 +71,11 @@ class Reconciler:
             except TimeoutError:
                 pass
             self._again.clear()
+
+    async def _let_waiting_jobs_go_first(self) -> None:
+        until = time.monotonic() + PATIENCE
+        while self._turns.is_hot() and not self._again.is_set() and time.monotonic() < until:  # noqa: ASYNC110 - no event tells that queues have cooled
+            await asyncio.sleep(POLL)
 
     async def step(self) -> int:
         """Look at every queue once; return how many jobs were brought back, or waited in vain."""

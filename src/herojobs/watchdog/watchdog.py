@@ -175,6 +175,7 @@ class WatchDog:
             stack.callback(cycle.pool.close)
             await cycle.pool.start()
             postman = Postman(Flows(store, redis))
+            turns.learn(await redis.find_queues())
             reconciler = Reconciler(redis, store, index, settings, turns)
             timer = Timer(settings, store, redis, self._serves)
             stack.callback(timer.close)
