@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import accumulate
+
 from herojobs.ourdb.errors import DatabaseFull, RecordTooLarge
 from herojobs.ourdb.files import DataFiles
-from herojobs.ourdb.format import HEADER, MAX_FILES, pack_header
+from herojobs.ourdb.format import HEADER, MAX_FILES, pack_header, pack_headers
 from herojobs.ourdb.table import Table
 
 
@@ -22,6 +26,7 @@ class Commit:
         "_chunks",
         "_file",
         "_file_size",
+        "_key_size",
         "_max_record",
         "_position",
         "_segments",
@@ -38,6 +43,7 @@ class Commit:
         self.links: dict[int, int] = {}
         self.erase: list[int] = []
         self._table = table
+        self._key_size = table.key_size
         self._file_size = file_size
         self._max_record = max_record
         self._file, self._position = end >> 32, end & 0xFFFF_FFFF
@@ -56,6 +62,13 @@ class Commit:
         location = self.entries.get(id)
         return self._table.get(id) if location is None else location
 
+    def locate_many(self, ids: Sequence[int]) -> list[int]:
+        """Return the same of many ids."""
+        located = self._table.get_many(ids)
+        if self.entries and not self.entries.keys().isdisjoint(ids):
+            located = [self.entries.get(id, at) for id, at in zip(ids, located, strict=True)]
+        return located
+
     def append(self, data: bytes, previous: int) -> int:
         """Add a record and return its location; the caller sets `entries`.
 
@@ -69,14 +82,56 @@ class Commit:
         if self._position >= self._file_size:
             self._roll()
         location = self._file << 32 | self._position
-        if self._table.key_size != 6 and location >> (8 * self._table.key_size):
-            raise DatabaseFull(f"position {self._position} can't be named by a key of {self._table.key_size} bytes")
+        self._check_key(location)
         if previous:
             self.links[location] = previous
         self._chunks.append(pack_header(data, previous))
         self._chunks.append(data)
         self._position += HEADER + size
         return location
+
+    def extend(self, data: Sequence[bytes], previous: Sequence[int] | None = None) -> list[int]:
+        """Add many records and return their locations; the caller sets `entries`. What can be is done for all at once.
+
+        Args:
+            data: the records.
+            previous: of each, where the version before it is; None = all are first versions.
+
+        Raises:
+            ValueError: one is empty.
+            RecordTooLarge, DatabaseFull: as `append`.
+        """
+        if not data:
+            return []
+        sizes = list(map(len, data))
+        if not min(sizes):
+            raise ValueError("a record must not be empty")
+        if max(sizes) > self._max_record:
+            raise RecordTooLarge(next(size for size in sizes if size > self._max_record), self._max_record)
+        headers = pack_headers(data, sizes, previous)
+        located: list[int] = []
+        start = 0
+        while start < len(data):
+            if self._position >= self._file_size:
+                self._roll()
+            steps = map(HEADER.__add__, sizes[start:] if start else sizes)
+            base = self._file << 32
+            places = list(accumulate(steps, initial=base | self._position))
+            count = len(places) - 1
+            if places[count - 1] - base >= self._file_size:
+                count = max(1, bisect_left(places, base + self._file_size))
+            self._check_key(places[count - 1])
+            self._position = places[count] - base
+            chunks: list[bytes] = [b""] * (2 * count)
+            chunks[0::2] = headers[start : start + count]
+            chunks[1::2] = data[start : start + count]
+            self._chunks += chunks
+            del places[count:]
+            located += places
+            start += count
+        if previous is not None:
+            self.links.update(zip(located, previous, strict=True))
+        return located
 
     def mark(self) -> tuple[int, int, int, int, int, int]:
         """Return where the commit stands, for `back_to`."""
@@ -117,6 +172,11 @@ class Commit:
         for number, position, chunks in self._segments:
             if chunks:
                 files.cut(number, position)
+
+    def _check_key(self, location: int) -> None:
+        if self._key_size != 6 and location >> (8 * self._key_size):
+            place = location & 0xFFFF_FFFF
+            raise DatabaseFull(f"position {place} can't be named by a key of {self._key_size} bytes")
 
     def _roll(self) -> None:
         """Go on to the next file where the present one is full, and step over a new file's byte 0."""

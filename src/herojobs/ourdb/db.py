@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
@@ -142,24 +143,34 @@ class OurDB(Reader):
             RecordTooLarge, DatabaseFull, DiskFull, DatabaseLocked: nothing was written.
             ValueError: a record is empty, or the database takes its ids from the caller.
         """
+
+        def make(ids: range) -> list[bytes]:
+            return [item if isinstance(item, bytes) else item(id) for id, item in zip(ids, items, strict=True)]
+
+        return list(self.add_made(len(items), make, lock_timeout=lock_timeout))
+
+    def add_made(
+        self, count: int, make: Callable[[range], Sequence[bytes]], *, lock_timeout: float | None = None
+    ) -> range:
+        """Store new records as `add_many` does, made at once when their ids are reserved; return the ids.
+
+        Args:
+            count: how many.
+            make: given their ids, returns the data of each.
+            lock_timeout: as `add_many`.
+        """
         if not self.incremental:
             raise ValueError("this database takes ids from its callers: use set")
 
-        def build(commit: Commit) -> list[int]:
-            first = id = commit.next_id
-            if first + len(items) > self.table.length:
+        def build(commit: Commit) -> range:
+            ids = range(commit.next_id, commit.next_id + count)
+            if ids.stop > self.view.table.length:
                 raise DatabaseFull(f"{self.path}: no id is left below {self.table.length}")
-            entries, append = commit.entries, commit.append
-            for item in items:
-                data = item if isinstance(item, bytes) else item(id)
-                if not data:
-                    raise ValueError("a record must not be empty")
-                entries[id] = append(data, 0)
-                id += 1
-            commit.next_id = id
-            return list(range(first, id))
+            commit.entries.update(zip(ids, commit.extend(make(ids)), strict=True))
+            commit.next_id = ids.stop
+            return ids
 
-        return self._commit(build, lock_timeout)
+        return self._writer.commit(build, self.lock_timeout if lock_timeout is None else lock_timeout)
 
     def set(self, id: int, data: bytes, *, lock_timeout: float | None = None) -> int:
         """Store a new version of a record and return its location.
@@ -191,28 +202,27 @@ class OurDB(Reader):
         """
 
         def build(commit: Commit) -> list[int | None]:
-            located: list[int | None] = []
-            accepted: dict[int, bool] = {}
-            newest = dict(
-                zip((item[0] for item in items), self.table.get_many([item[0] for item in items]), strict=True)
-            )
-            newest.update((id, commit.entries[id]) for id in newest.keys() & commit.entries.keys())
-            for id, data, condition in items:
-                if not data:
-                    raise ValueError("a record must not be empty")
-                previous = newest[id]
-                fits = condition is None or (accepted.get(id, False) if condition == CHAINED else condition == previous)
-                if not fits or (not previous and self.incremental):
-                    accepted[id] = False
-                    located.append(None)
-                    continue
-                newest[id] = commit.entries[id] = location = commit.append(data, previous)
-                accepted[id] = True
-                located.append(location)
-            return located
+            previous = commit.locate_many(ids)
+            if len(set(ids)) < len(ids):
+                return self._chained(commit, items, previous)
+            fits = [
+                (at or not self.incremental) and (after is None or after == at)
+                for at, after in zip(previous, conditions, strict=True)
+            ]
+            if all(fits):
+                located = commit.extend(data, previous)
+                commit.entries.update(zip(ids, located, strict=True))
+                return list(located)
+            located = commit.extend(list(compress(data, fits)), list(compress(previous, fits)))
+            commit.entries.update(zip(compress(ids, fits), located, strict=True))
+            places = iter(located)
+            return [next(places) if fit else None for fit in fits]
 
-        for id, _, _ in items:
-            self._check_id(id)
+        if not items:
+            return []
+        ids, data, conditions = zip(*items, strict=True)
+        self._check_id(min(ids))
+        self._check_id(max(ids))
         return self._commit(build, lock_timeout)
 
     def put_at(self, id: int, data: bytes, *, lock_timeout: float | None = None) -> int:
@@ -541,6 +551,23 @@ class OurDB(Reader):
 
     def _commit(self, build: Callable[[Commit], T], lock_timeout: float | None) -> T:
         return self._writer.commit(build, self.lock_timeout if lock_timeout is None else lock_timeout)
+
+    def _chained(
+        self, commit: Commit, items: Sequence[tuple[int, bytes, int | None]], previous: Sequence[int]
+    ) -> list[int | None]:
+        """Add versions of which several may be one id's, each under its condition; see `set_many`."""
+        newest = dict(zip((item[0] for item in items), previous, strict=True))
+        located: list[int | None] = []
+        accepted: dict[int, bool] = {}
+        for id, data, condition in items:
+            at = newest[id]
+            fits = condition is None or (accepted.get(id, False) if condition == CHAINED else condition == at)
+            accepted[id] = fits = fits and bool(at or not self.incremental)
+            if fits:
+                (newest[id],) = commit.extend([data], [at])
+                commit.entries[id] = newest[id]
+            located.append(newest[id] if fits else None)
+        return located
 
     def _check_id(self, id: int) -> None:
         if not 0 <= id < self.table.length or (self.incremental and id == 0):

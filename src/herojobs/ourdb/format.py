@@ -7,6 +7,7 @@ stands for none: position 0 is never used.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from zlib import crc32
 
@@ -15,6 +16,7 @@ MAX_FILES = 65_536
 KEY_SIZES = (2, 3, 4, 6)
 
 _header = struct.Struct("<HI")
+_whole = struct.Struct("<HI6s")
 _first = struct.Struct("<HI6x")
 
 
@@ -31,6 +33,15 @@ def pack_header(data: bytes, previous: int) -> bytes:
     if not previous:
         return _first.pack(len(data) & 0xFFFF, crc32(data))
     return _header.pack(len(data) & 0xFFFF, crc32(data)) + previous.to_bytes(6, "big")
+
+
+def pack_headers(data: Sequence[bytes], sizes: Sequence[int], previous: Sequence[int] | None) -> list[bytes]:
+    """Return the headers of many records; `previous` as in `pack_header` for each, or None: all are first versions."""
+    if max(sizes) > 0xFFFF:
+        sizes = [size & 0xFFFF for size in sizes]
+    if previous is None:
+        return list(map(_first.pack, sizes, map(crc32, data)))
+    return list(map(_whole.pack, sizes, map(crc32, data), pack_locations(previous, 6)))
 
 
 def unpack_header(raw: bytes, at: int = 0) -> Header:
@@ -52,6 +63,11 @@ def pack_location(location: int, key_size: int) -> bytes:
         OverflowError: the key size can't name it.
     """
     return location.to_bytes(key_size, "big")  # below six bytes file 0 only: any other number overflows
+
+
+def pack_locations(locations: Iterable[int], key_size: int) -> list[bytes]:
+    """Return locations as lookup entries. Raises as `pack_location`."""
+    return [location.to_bytes(key_size, "big") for location in locations]
 
 
 def unpack_location(raw: bytes) -> int:

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from herojobs.ourdb.format import pack_location, unpack_location
+from herojobs.ourdb.format import pack_locations, unpack_location
 
 PAGE = 4096
 
@@ -23,6 +23,9 @@ DENSE = 16
 BLOCK = 16_384
 """Entries that `blocks` reads at once."""
 
+Run = tuple[int, bytes]
+"""Successive entries: the first id, and their bytes."""
+
 _six = struct.Struct(">HI")
 
 
@@ -31,6 +34,24 @@ def locations(entries: bytes, key_size: int) -> list[int]:
     if key_size == 6:
         return [file << 32 | position for file, position in _six.iter_unpack(entries)]
     return [unpack_location(entries[at : at + key_size]) for at in range(0, len(entries), key_size)]
+
+
+def runs(ids: Sequence[int]) -> list[tuple[int, int]]:
+    """Return start and end of the runs of consecutive ids, together all of them."""
+    if ids and is_run(ids):
+        return [(0, len(ids))]
+    found = []
+    start = 0
+    for place in range(1, len(ids) + 1):
+        if place == len(ids) or ids[place] - ids[start] != place - start:
+            found.append((start, place))
+            start = place
+    return found
+
+
+def is_run(ids: Sequence[int]) -> bool:
+    """Return whether ids, at least one, are consecutive."""
+    return ids[-1] - ids[0] == len(ids) - 1 and list(ids) == list(range(ids[0], ids[-1] + 1))
 
 
 class Table:
@@ -64,11 +85,7 @@ class Table:
         if highest - lowest > DENSE * len(ids):
             return [self.get(id) for id in ids]
         raw = os.pread(self._fd, (highest - lowest + 1) * size, lowest * size)
-        if (
-            highest - lowest == len(ids) - 1
-            and len(raw) == len(ids) * size
-            and list(ids) == list(range(lowest, highest + 1))
-        ):
+        if is_run(ids) and len(raw) == len(ids) * size:
             return locations(raw, size)
         places = [(id - lowest) * size for id in ids]
         from_bytes = int.from_bytes  # file << 32 | position is the six bytes as they stand
@@ -86,25 +103,35 @@ class Table:
             done += read
         return bytes(data)
 
-    def put_many(self, entries: Mapping[int, int]) -> None:
-        """Write entries; runs of consecutive ids by one system call each."""
+    def put_many(self, entries: Mapping[int, int], *, new: bool = False) -> list[Run]:
+        """Write entries, all or none; runs of consecutive ids by one system call each.
+
+        Args:
+            entries: locations by id.
+            new: whether all of them are zero so far, as those of new records are.
+
+        Returns:
+            what was there before, for `restore`.
+        """
         size = self.key_size
-        if len(entries) == 1:
-            ((id, location),) = entries.items()
-            if os.pwrite(self._fd, pack_location(location, size), id * size) == size:
-                return
-        start = 0
-        chunk: list[bytes] = []
-        following = -1
-        for id, location in entries.items():
-            if id != following:
-                if chunk:
-                    self._write(start, chunk)
-                start, chunk = id, []
-            chunk.append(pack_location(location, size))
-            following = id + 1
-        if chunk:
-            self._write(start, chunk)
+        ids = list(entries)
+        data = b"".join(pack_locations(entries.values(), size))
+        before: list[Run] = []
+        try:
+            for start, end in runs(ids):
+                first, length = ids[start], (end - start) * size
+                before.append((first, bytes(length) if new else os.pread(self._fd, length, first * size)))
+                self._write(first, data[start * size : end * size])
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.restore(before)
+            raise
+        return before
+
+    def restore(self, before: Sequence[Run]) -> None:
+        """Undo a `put_many`."""
+        for first, data in reversed(before):
+            self._write(first, data)
 
     def blocks(self) -> Iterator[tuple[int, bytes]]:
         """Yield the pieces of the table that are in use: the first id, and the entries; holes are passed over."""
@@ -144,8 +171,7 @@ class Table:
             with contextlib.suppress(OSError):
                 os.close(self._fd)
 
-    def _write(self, first: int, chunk: list[bytes]) -> None:
-        data = chunk[0] if len(chunk) == 1 else b"".join(chunk)
+    def _write(self, first: int, data: bytes) -> None:
         at = first * self.key_size
         written = os.pwrite(self._fd, data, at)
         while written < len(data):

@@ -17,6 +17,7 @@ from herojobs.ourdb.errors import DatabaseLocked, DiskFull, OurDBError
 from herojobs.ourdb.files import FULL
 from herojobs.ourdb.format import HEADER
 from herojobs.ourdb.state import State, boot_id
+from herojobs.ourdb.table import Run
 
 if TYPE_CHECKING:
     from herojobs.ourdb.db import OurDB
@@ -158,7 +159,7 @@ class Writer:
         numbers = commit.write(files)
         if not numbers:
             return
-        before: dict[int, int] | None = None
+        before: list[Run] = []
         try:
             if db.sync == "always":
                 for number in numbers:
@@ -169,20 +170,15 @@ class Writer:
                 if not commit.begins_files:
                     db.state_file.write(state._replace(clean=False, boot=boot_id()))
                 db.state_file.sync()
-            if commit.links:
-                before = dict(zip(commit.entries, table.get_many(list(commit.entries)), strict=True))
-            else:
-                before = {}
-            table.put_many(commit.entries)
+            before = table.put_many(commit.entries, new=not commit.links)
             if db.sync == "always" and not db.incremental and db.id_of is None:
                 table.sync()  # nothing but the table tells which id a first version is of
             if not commit.erase:
                 self._note(state, commit)
         except BaseException as e:
             commit.cut(files)
-            if before is not None:
-                with contextlib.suppress(OSError):
-                    table.put_many(dict.fromkeys(commit.entries, 0) | before)
+            with contextlib.suppress(OSError):
+                table.restore(before)
             if isinstance(e, OSError) and e.errno in FULL:
                 raise DiskFull(f"{db.path}: the lookup table can't grow ({e}); nothing was written") from e
             raise

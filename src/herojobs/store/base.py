@@ -10,23 +10,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from herojobs.job import Job
 from herojobs.names import Queue
 
 
-class Position(NamedTuple):
+class Position(msgspec.Struct, frozen=True, gc=False):
     """Which version of a job was the newest one when somebody looked; made by a store, opaque to its callers.
 
-    It is handed back as `Put.after`, and survives the store's compaction: `crc` tells the version by its content once
-    the location has changed with the generation.
+    It is handed back as `Put.after`, and survives the store's compaction: `data`, the version's own, tells it once the
+    location has changed with the generation.
     """
 
     location: int
     generation: int
-    crc: int
+    data: bytes
 
 
-class Put(NamedTuple):
+class Put(msgspec.Struct, frozen=True, gc=False):
     """A new version of a job: accepted only if `after` is still the newest one, or if `after` is None, whatever is.
 
     `data` is the job's JSON (`herojobs.job.encode`).
@@ -37,7 +39,7 @@ class Put(NamedTuple):
     after: Position | None
 
 
-class Tip(NamedTuple):
+class Tip(msgspec.Struct, frozen=True, gc=False):
     """The newest version of a job: its JSON as stored, and its position."""
 
     data: bytes

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from zlib import crc32
 
 from herojobs import job as jobs
 from herojobs.checkpoints import Checkpoints
@@ -67,25 +66,23 @@ class JobStore:
         written: list[bytes] = []
         before = [job.job_id for job in new]
 
-        def maker(job: Job) -> Callable[[int], bytes]:
-            def make(id: int) -> bytes:
+        def make(ids: range) -> list[bytes]:
+            for job, id in zip(new, ids, strict=True):
                 job.job_id = id
-                data = jobs.encode(job)
-                written.append(data)
-                return data
-
-            return make
+                written.append(jobs.encode(job))
+            return written
 
         try:
             with self._databases.use(queue) as db:
-                db.add_many(list(map(maker, new)), lock_timeout=lock_timeout)
+                db.add_made(len(new), make, lock_timeout=lock_timeout)
         except BaseException as e:
             for job, id in zip(new, before, strict=True):
                 job.job_id = id
             if isinstance(e, UnicodeEncodeError):
                 raise _unwritable(e, new[len(written)]) from None
             if isinstance(e, RecordTooLarge):
-                raise _too_large(e, new[len(written) - 1]) from None
+                too_large = next(job for job, data in zip(new, written, strict=True) if len(data) > e.limit)
+                raise _too_large(e, too_large) from None
             raise
         return written
 
@@ -101,13 +98,18 @@ class JobStore:
         with self._databases.use(queue) as db, db.lock.held(db.lock_timeout if lock_timeout is None else lock_timeout):
             # Under the lock: locations mean something within a generation only, so none may begin before the commit.
             generation = db.generation
-            items = [(id, data, _condition(db, generation, id, after)) for id, data, after in puts]
+            items = [
+                (put.id, put.data, put.after.location)
+                if put.after is not None and put.after.generation == generation
+                else (put.id, put.data, _condition(db, generation, put.id, put.after))
+                for put in puts
+            ]
             try:
                 located = db.set_many(items)
             except RecordTooLarge as e:
                 raise _too_large(e, None) from None
         return [
-            None if location is None else Position(location, generation, crc32(put.data))
+            None if location is None else Position(location, generation, put.data)
             for put, location in zip(puts, located, strict=True)
         ]
 
@@ -132,7 +134,7 @@ class JobStore:
             if isinstance(e, ValueError):
                 raise JobConflict(f"{Ref(queue, id)}: the id was used already") from None
             raise
-        return Tip(data, Position(location, generation, crc32(data)))
+        return Tip(data, Position(location, generation, data))
 
     @contextlib.contextmanager
     def writing(self, queue: Queue) -> Iterator[None]:
@@ -232,7 +234,7 @@ class JobStore:
                 location, data = db.tip(id)
             except NotFound:
                 raise JobNotFound(Ref(queue, id)) from None
-        return _job(queue, id, data), Position(location, generation, crc32(data))
+        return _job(queue, id, data), Position(location, generation, data)
 
     def tips(self, queue: Queue, ids: Sequence[int]) -> list[Tip | None]:
         """Return the newest versions undecoded, in order, None as in `get_many`; for those who handle many."""
@@ -244,7 +246,7 @@ class JobStore:
                 found = db.tips(ids)
             except CorruptRecord:
                 found = [_tip_or_none(db, id) for id in ids]
-        return [tip and Tip(tip[1], Position(tip[0], generation, crc32(tip[1]))) for tip in found]
+        return [tip and Tip(tip[1], Position(tip[0], generation, tip[1])) for tip in found]
 
     def history(self, queue: Queue, id: int) -> list[Job]:
         """Return the versions of a job that are kept and can be read, the oldest first. Raises JobNotFound."""
@@ -418,11 +420,13 @@ def _job_or_none(queue: Queue, id: int, data: bytes) -> Job | None:
 
 def _condition(db: OurDB, generation: int, id: int, after: Position | None) -> int | None:
     """Return the location that must be the newest; after a compaction, where the version of that content is now."""
-    if after is None or after.generation == generation:
-        return after and after.location
+    if after is None:
+        return None
+    if after.generation == generation:
+        return after.location
     with contextlib.suppress(NotFound, CorruptRecord):
         location, data = db.tip(id)
-        if crc32(data) == after.crc:
+        if data == after.data:
             return location
     return NOWHERE
 

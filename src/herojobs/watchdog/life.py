@@ -297,7 +297,7 @@ class Life:
             apply(run.job, Failed(f"the result can't be stored: {e}"), run.job.ended_ms)
             run.retry_ms = 0
             run.data = jobs.encode(run.job)
-            return (await self._write(queue, [put._replace(data=run.data)]))[0]
+            return (await self._write(queue, [Put(put.id, run.data, put.after)]))[0]
 
     @property
     def _ttl(self) -> int:
