@@ -12,6 +12,7 @@
     ├── JobConflict                the job's state doesn't allow what was asked
     │   └── JobExists              another job has its key
     ├── ScheduleNotFound           no schedule has this name
+    ├── ServiceNotFound            no service has this name, or none that the circles may call
     ├── ScheduleConflict           the name is taken, or several circles have it
     ├── WaitTimeout                the job isn't over yet (also a TimeoutError)
     ├── RedisUnavailable           Redis can't be reached: nothing was written
@@ -119,6 +120,20 @@ class ScheduleNotFound(HeroJobsError):
         super().__init__(f"there is no schedule {name!r}{where}" + (f"; {hint}" if hint else ""))
 
 
+class ServiceNotFound(HeroJobsError):
+    """No service has this name, or none that the session's circles may call.
+
+    Attributes:
+        name: the name.
+        hint: the nearest one, or all that there are.
+    """
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name[:80]
+        self.hint = did_you_mean(name, known)
+        super().__init__(f"there is no service {self.name!r}" + (f"; {self.hint}" if self.hint else ""))
+
+
 class ScheduleConflict(HeroJobsError):
     """A schedule of this name exists already, or in several circles."""
 
@@ -191,10 +206,12 @@ class InvalidSession(SessionError):
 
     Attributes:
         field: which of them.
+        got: the value.
     """
 
     def __init__(self, field: str, got: object, problem: str) -> None:
         self.field = field
+        self.got = got
         super().__init__(f"{field} {got!r}: {problem}")
 
 

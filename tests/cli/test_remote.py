@@ -71,6 +71,55 @@ def test_the_life_of_jobs_over_a_server(away: Run, tmp_path: Path) -> None:
     assert "the server at" in away("submit", "--text", "!!x.y", "-c", "other").stderr
 
 
+def test_an_admin_manages_sessions_and_services_over_a_server(away: Run, tmp_path: Path) -> None:
+    assert "needs the role admin" in away("session", "list").stderr
+    admin = {"HEROJOBS_SESSION_KEY": away.sessions.create("boss", role="admin")[1]}  # type: ignore[attr-defined]
+    made = json.loads(away("session", "create", "-c", "C", "--role", "viewer", "--ttl", "1h", "--json", **admin).stdout)
+    assert (made["circles"], made["expires_ms"] - made["created_ms"]) == (["c"], 3_600_000)
+    viewer = {"HEROJOBS_SESSION_KEY": made["key"]}
+    assert away("queues", **viewer).returncode == 0
+    rotated = away("session", "rotate", made["name"], **admin).stdout.strip()
+    assert away("queues", **viewer).returncode == 2
+    assert away("queues", HEROJOBS_SESSION_KEY=rotated).returncode == 0
+    assert made["id"] in away("session", "show", made["name"], **admin).stdout
+    assert "is revoked" in away("session", "revoke", made["id"], **admin).stdout
+    assert away("queues", HEROJOBS_SESSION_KEY=rotated).returncode == 2
+    ended = json.loads(away("session", "list", "--all", "--json", **admin).stdout)
+    assert {each["name"]: each["state"] for each in ended}[made["name"]] == "revoked"
+    told = json.loads(away("audit", "--session", "boss", "--json", **admin).stdout)
+    assert [(each["method"], each["ref"]) for each in told] == [
+        ("session.revoke", made["id"]), ("session.rotate", made["id"]), ("session.create", made["id"]),
+    ]  # fmt: skip
+    assert made["key"] not in str(told)
+    for arguments, code, said in (
+        (("create", "boss", "-c", "c"), 2, "rotate that one"),
+        (("create", "x", "-c", "c", "--role", "boss"), 2, "one of viewer, submitter"),
+        (("revoke", "bos"), 3, "did you mean 'boss'?"),
+        (("show", "bos"), 3, "did you mean 'boss'?"),
+        (("link",), 2, "where the home is"),
+    ):
+        ran = away("session", *arguments, **admin)
+        assert (ran.returncode, said in ran.stderr, ran.stderr.count("\n")) == (code, True, 1), ran.stderr
+
+    socket = f"unix:{tmp_path}/none.sock"
+    ran = away("service", "add", "pets", socket, "--header", "X-Key=canary", "-c", "c", "-c", "d", **admin)
+    assert (ran.stdout, "none.sock" in ran.stderr) == ("added pets\n", True)
+    for as_whom, circles in (({}, ["c"]), (admin, ["c", "d"])):
+        listed = json.loads(away("service", "list", "--json", **as_whom).stdout)
+        assert listed["pets"]["circles"] == circles
+        assert ("headers" in listed["pets"]) == bool(as_whom)
+        shown = away("service", "show", "pets", **as_whom)
+        assert shown.returncode == 0
+        assert "canary" not in shown.stdout + str(listed)
+    assert "job.submit" in away("service", "show", "herojobs").stdout
+    assert away("service", "refresh", "pets", **admin).stderr.startswith("error: 2001 pets: ")
+    assert away("service", "refresh", "pets", **admin).returncode == 4
+    assert away("service", "remove", "pets").returncode == 2
+    assert away("service", "remove", "pets", **admin).stdout == "removed pets\n"
+    assert away("service", "remove", "pets", **admin).returncode == 3
+    assert away("service", "call", "pets", "x").returncode == 2
+
+
 def test_a_wrong_key_and_a_wrong_address_are_told_in_one_line(away: Run, tmp_path: Path) -> None:
     for env, code, told in (
         ({"HEROJOBS_SESSION_KEY": "hjs_00000000_" + "0" * 64}, 2, "session key is needed"),
@@ -97,7 +146,7 @@ def test_the_key_may_be_an_option_and_isnt_handed_on(away: Run) -> None:
 @pytest.mark.parametrize("command", sorted(HOME_ONLY))
 def test_what_the_home_is_needed_for_says_why(command: str, herojobs_here: InProcess, tmp_path: Path) -> None:
     for arguments, env in ((["--url", "https://x", command], {}), ([command], {"HEROJOBS_URL": "https://x"})):
-        rest = [] if command in ("audit", "webhooks") else ["list"]
+        rest = [] if command == "webhooks" else ["list"]
         ran = herojobs_here(*arguments, *rest, HEROJOBS_HOME=str(tmp_path), **env)
         assert ran.returncode == 2
         assert HOME_ONLY[command] in ran.stderr

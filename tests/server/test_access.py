@@ -26,7 +26,8 @@ ANYBODY = {"rpc.discover", "session.open"}
 NOWHERE = {
     "event.unsubscribe", "job.new", "circle.list", "service.list", "service.get", "service.refresh", "service.set",
     "service.remove", "session.get",
-    "session.list", "session.close", "system.info", "system.health", "queue.paused",
+    "session.list", "session.close", "session.create", "session.audit", "session.rotate",
+    "session.revoke", "system.info", "system.health", "queue.paused",
     "limit.list", "limit.set", "limit.remove",
 }  # fmt: skip
 """Methods that name no circle."""

@@ -19,7 +19,8 @@ NODE = Path(__file__).parent / "node"
 NAMES = {
     "rpc.discover", "job.submit", "job.submit_many", "job.get", "job.list", "job.wait", "job.cancel", "job.retry",
     "job.delete", "job.history", "job.log", "queue.list", "queue.size", "queue.empty", "queue.pause", "queue.resume",
-    "queue.stats", "session.open", "session.get", "session.close", "session.list", "circle.list", "service.list",
+    "queue.stats", "session.open", "session.get", "session.close", "session.list", "session.create", "session.rotate",
+    "session.revoke", "session.audit", "circle.list", "service.list",
     "service.get", "service.refresh", "service.set",
     "service.remove", "event.subscribe", "event.unsubscribe", "worker.claim", "worker.extend",
     "worker.finish", "system.info", "system.health", "job.new", "job.set", "job.update_status",

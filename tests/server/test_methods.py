@@ -209,9 +209,11 @@ def test_services(server: Running) -> None:
     assert server.call("service.get", "herojobs")["document"]["openrpc"] == "1.2.6"
     assert server.error("service.get", "herojob").data["hint"] == "did you mean 'herojobs'?"  # type: ignore[index]
     table = {"url": "unix:/nowhere", "timeout": 1}
-    assert server.call("service.set", "gone", table) == {"name": "gone", "url": "unix:/nowhere", "document": None}
+    added = server.call("service.set", "gone", table)
+    assert (added["url"], added["origin"], added["settings"]["timeout"]) == ("unix:/nowhere", "added", 1)
     assert [each["name"] for each in server.call("service.list")] == ["herojobs", "gone"]
     assert server.call("service.get", "gone")["document"] is None
+    assert "/nowhere" in server.call("service.get", "gone")["note"]
     error = server.error("service.refresh", "gone")
     assert (error.code, "/nowhere: No such file or directory" in error.message) == (2001, True)
     assert "did you mean 'url'" in server.error("service.set", "bad", {"urk": "x"}).message

@@ -120,7 +120,7 @@ def test_a_rotated_key_lives_on_for_the_grace(sessions: Sessions, monkeypatch: p
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("", ["c"]), "name ''"),
+        ((" ", ["c"]), "name ' '"),
         (("a\nb", ["c"]), "name"),
         (("a", []), "name the circles"),
         (("a", ["é"]), "circle 'é'"),

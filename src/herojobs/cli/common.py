@@ -23,6 +23,7 @@ from herojobs.errors import (
     RedisUnavailable,
     RemoteError,
     ScheduleNotFound,
+    ServiceNotFound,
     SessionNotFound,
     WaitTimeout,
     did_you_mean,
@@ -77,7 +78,7 @@ def code_for(error: Exception) -> int | None:
     from herojobs.heroscript import HeroScriptError  # here, as most commands end without an error
     from herojobs.ourdb import OurDBError
 
-    if isinstance(error, JobNotFound | ScheduleNotFound | SessionNotFound):
+    if isinstance(error, JobNotFound | ScheduleNotFound | SessionNotFound | ServiceNotFound):
         return NOT_FOUND
     if isinstance(error, WaitTimeout):
         return TIMED_OUT

@@ -7,13 +7,11 @@ from herojobs.cli.common import USAGE, fail
 REMOTE = frozenset({
     "run", "submit", "get", "wait", "list", "cancel", "retry", "duplicate", "delete", "history", "logs", "queues",
     "pause", "resume", "empty", "flow", "schedule", "limit", "prune",
+    "session", "audit", "service",
 })  # fmt: skip
 """Commands that are a client's."""
 
 HOME_ONLY = {
-    "session": "sessions are made and ended where the home is, so that no key can make others",
-    "audit": "the audit log is read where the home is",
-    "service": "services are registered where the home is",
     "ourdb": "databases are files of the home",
     "webhooks": "webhooks are told where the home is",
 }

@@ -14,8 +14,8 @@ from herojobs.cli.common import Json, options
 from herojobs.errors import RpcError
 
 if TYPE_CHECKING:
+    from herojobs.client.services import ShownService
     from herojobs.openrpc import CallContext, Caller
-    from herojobs.service_settings import Service
 
 T = TypeVar("T")
 
@@ -27,28 +27,28 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The service.")]
 @app.command("list")
 def list_(json: Json = False) -> None:
     """List the services: those of the settings and those that were added."""
-    found = _services().all()
+    with options.client() as hero:
+        found = hero.services.list()
     if json:
-        common.print_json({name: _shown(each.service) | {"origin": each.origin} for name, each in found.items()})
+        common.print_json({each.name: _fields(each) | {"origin": each.origin} for each in found})
         return
     made = common.table("name", "origin", "circles", "methods", "url")
-    for name, each in found.items():
-        service = each.service
-        made.add_row(name, each.origin, ", ".join(service.circles), ", ".join(service.methods), service.url)
+    for each in found:
+        made.add_row(each.name, each.origin, ", ".join(each.circles), ", ".join(each.methods), each.url)
     common.console().print(made if found else "no services yet; `herojobs service add NAME URL` adds one")
 
 
 @app.command()
 def show(name: Name, json: Json = False) -> None:
     """Show a service and the methods that its document has."""
-    with _told():
-        service = _services().get(name)
-        document = _run(lambda caller, context: caller.document(name, context))
+    with _told(), options.client() as hero:
+        service = hero.services.get(name)
+    document = _document(service)
     if json:
-        common.print_json({"name": name, **_shown(service), "openrpc": document})
+        common.print_json({"name": name, **_fields(service), "openrpc": document})
         return
     out = common.console()
-    for field, value in _shown(service).items():
+    for field, value in _fields(service).items():
         if value not in ({}, (), [], False):
             out.print(f"{field:<14}{_words(value)}", markup=False)
     if document is not None:
@@ -102,11 +102,12 @@ def add(
         "strict": strict,
         "redact": redact,
     }
-    service = _services().set(name, {field: value for field, value in given.items() if value is not None})
-    with _told():
-        found = _run(lambda caller, context: caller.document(name, context))
+    with _told(), options.client() as hero:
+        hero.services.set(name, {field: value for field, value in given.items() if value is not None})
+        service = hero.services.get(name)
+    found = _document(service)
     if json:
-        common.print_json({"name": name, **_shown(service), "methods_found": _count(found)})
+        common.print_json({"name": name, **_fields(service), "methods_found": _count(found)})
     else:
         print(f"added {name}" + ("" if found is None else f"; its document has {_count(found)} methods"))
 
@@ -114,8 +115,8 @@ def add(
 @app.command()
 def remove(name: Name, json: Json = False) -> None:
     """Remove a service that was added."""
-    with _told():
-        _services().remove(name)
+    with options.client() as hero:
+        hero.services.remove(name)
     if json:
         common.print_json({"removed": name})
     else:
@@ -125,8 +126,8 @@ def remove(name: Name, json: Json = False) -> None:
 @app.command()
 def refresh(name: Name, json: Json = False) -> None:
     """Ask a service for its document anew; running workers use it from their next call on."""
-    with _told():
-        document = _run(lambda caller, context: caller.document(name, context, refresh=True))
+    with _told(), options.client() as hero:
+        document = _document(hero.services.get(name, refresh=True))
     if json:
         common.print_json(document)
     elif document is not None:
@@ -145,6 +146,8 @@ def call(
 
     import msgspec
 
+    if options.url:
+        common.fail("a call is made from here; over a server run a job: herojobs run --type openrpc", common.USAGE)
     text = sys.stdin.read() if params == "-" else params
     try:
         given = msgspec.json.decode(text) if text else None
@@ -160,12 +163,6 @@ def call(
     with _told():
         result = _run(make)
     common.print_json(result)
-
-
-def _services() -> Any:
-    from herojobs.openrpc import Services
-
-    return Services(options.settings())
 
 
 def _run(use: Callable[[Caller, CallContext], Awaitable[T]]) -> T:
@@ -191,19 +188,25 @@ class _told:  # noqa: N801 - used like a function
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         from herojobs.jsonrpc.codes import Code
-        from herojobs.openrpc.faults import Fault
 
-        if isinstance(error, Fault):
-            missing = error.code == Code.REFUSED_BY_GUARD
-            common.fail(str(error), common.NOT_FOUND if missing else common.TROUBLE)
         if isinstance(error, RpcError):
-            common.fail(str(error), common.JOB_FAILED)
+            unanswered = dict.fromkeys((Code.UNREACHABLE, Code.CALL_TIMEOUT, Code.BAD_ANSWER), common.TROUBLE)
+            codes = unanswered | {Code.REFUSED_BY_GUARD: common.NOT_FOUND}
+            common.fail(str(error), codes.get(error.code, common.JOB_FAILED))  # type: ignore[call-overload]
 
 
-def _shown(service: Service) -> dict[str, Any]:
-    from herojobs.openrpc.services import shown_service
+def _fields(service: ShownService) -> dict[str, Any]:
+    """Return a service's settings, as far as who asks may see them."""
+    few = {"url": service.url, "circles": service.circles, "methods": service.methods}
+    return few if service.settings is None else service.settings
 
-    return shown_service(service)
+
+def _document(service: ShownService) -> dict[str, Any] | None:
+    """Return a service's document; tell why if there is none."""
+    if service.note:
+        print(service.note, file=sys.stderr)
+    found: dict[str, Any] | None = service.document
+    return found
 
 
 def _words(value: Any) -> str:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +11,7 @@ from herojobs.cli import common, times
 from herojobs.cli.common import Json, options
 
 if TYPE_CHECKING:
-    from herojobs.sessions import Session, Sessions
+    from herojobs.sessions import Session
 
 app = typer.Typer(help="Who may do what: keys with roles in circles.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -34,9 +30,8 @@ def create(
 ) -> None:
     """Make a session and print its key, which is shown this once."""
     seconds = None if ttl is None else times.span(ttl, "ttl")
-    with _sessions() as sessions:
-        session, key = sessions.create(name or f"{role}-{secrets.token_hex(3)}", circle or (), role, seconds)
-    _note("session.create", session)
+    with options.client() as hero:
+        session, key = hero.sessions.create(name or "", circles=circle or (), role=role, ttl=seconds or 0)
     _print_key(session, key, json)
 
 
@@ -46,8 +41,8 @@ def list_(
     json: Json = False,
 ) -> None:
     """List the sessions; never their keys."""
-    with _sessions() as sessions:
-        found = sessions.list(ended=ended)
+    with options.client() as hero:
+        found = hero.sessions.list(ended=ended)
     if json:
         common.print_json([_fields(session) for session in found])
         return
@@ -69,17 +64,16 @@ def list_(
 @app.command()
 def show(name: Name, json: Json = False) -> None:
     """Show a session; never its key."""
-    with _sessions() as sessions:
-        session = sessions.get(name)
+    with options.client() as hero:
+        session = hero.sessions.get(name)
     _print(session, json)
 
 
 @app.command()
 def revoke(name: Name, json: Json = False) -> None:
     """End a session: its keys are refused from now on, everywhere."""
-    with _sessions() as sessions:
-        session = sessions.revoke(name)
-    _note("session.revoke", session)
+    with options.client() as hero:
+        session = hero.sessions.revoke(name)
     if json:
         common.print_json({"revoked": session.id, "name": session.name})
     else:
@@ -93,9 +87,8 @@ def rotate(
     json: Json = False,
 ) -> None:
     """Give a session a new key and print it; the old one ends, at once or after --grace."""
-    with _sessions() as sessions:
-        session, key = sessions.rotate(name, times.span(grace, "grace"))
-    _note("session.rotate", session)
+    with options.client() as hero:
+        session, key = hero.sessions.rotate(name, grace=times.span(grace, "grace"))
     _print_key(session, key, json)
 
 
@@ -107,25 +100,19 @@ def link(
     json: Json = False,
 ) -> None:
     """Print a link that logs one browser in as admin; it works once, within ten minutes."""
-    from herojobs.sessions import make_login_link
+    from herojobs.sessions import Sessions, make_login_link
 
-    with _sessions() as sessions:
+    if options.url:
+        common.fail("a link is made where the home is; leave --url out", common.USAGE)
+    sessions = Sessions(options.settings())
+    try:
         made = make_login_link(sessions, server)
+    finally:
+        sessions.close()
     if json:
         common.print_json({"link": made})
     else:
         print(made)
-
-
-@contextmanager
-def _sessions() -> Iterator[Sessions]:
-    from herojobs.sessions import Sessions
-
-    sessions = Sessions(options.settings())
-    try:
-        yield sessions
-    finally:
-        sessions.close()
 
 
 def audit(
@@ -136,14 +123,9 @@ def audit(
     json: Json = False,
 ) -> None:
     """Show what sessions changed over the server, the newest first: who, when, what, and how it went."""
-    from herojobs.sessions import Audit
-
-    moment = 0 if since is None else int(times.moment(since, -1, "since").timestamp() * 1000)
-    log = Audit(options.settings())
-    try:
-        entries = list(islice(log.read(since_ms=moment, circle=circle, session=session), limit))
-    finally:
-        log.close()
+    moment = None if since is None else times.moment(since, -1, "since")
+    with options.client() as hero:
+        entries = hero.sessions.audit(since=moment, circle_id=circle, session=session, limit=limit)
     if json:
         common.print_json([{f: getattr(entry, f) for f in entry.__struct_fields__} for entry in entries])
         return
@@ -161,14 +143,6 @@ def audit(
 
 
 COMMANDS: dict[str, Any] = {"audit": audit}
-
-
-def _note(method: str, session: Session) -> None:
-    from herojobs.sessions import Audit
-
-    log = Audit(options.settings())
-    log.note(None, method, ref=session.id)
-    log.close()
 
 
 def _fields(session: Session) -> dict[str, Any]:

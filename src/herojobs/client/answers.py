@@ -10,6 +10,7 @@ from herojobs.errors import (
     HeroJobsError,
     InvalidJob,
     InvalidReference,
+    InvalidSession,
     JobConflict,
     JobExists,
     JobNotFound,
@@ -20,6 +21,8 @@ from herojobs.errors import (
     RpcError,
     ScheduleConflict,
     ScheduleNotFound,
+    ServiceNotFound,
+    SessionNotFound,
     SubmissionUnconfirmed,
     Unauthorized,
     WaitTimeout,
@@ -36,6 +39,12 @@ def error_of(error: RpcError, address: str) -> HeroJobsError:
     match error.code:
         case Code.JOB_NOT_FOUND if data.get("type") == "ScheduleNotFound":
             return made(ScheduleNotFound, text)
+        case Code.JOB_NOT_FOUND if data.get("type") == "SessionNotFound":
+            return made(SessionNotFound, text)
+        case Code.INVALID_PARAMS if data.get("type") == "ServiceNotFound":
+            return made(ServiceNotFound, text, name=str(data.get("got", "")), hint=str(data.get("hint", "")))
+        case Code.UNREACHABLE:
+            return error
         case Code.JOB_CONFLICT if data.get("type") == "ScheduleConflict":
             return ScheduleConflict(text)
         case Code.JOB_NOT_FOUND:
@@ -100,7 +109,7 @@ def _invalid(text: str, data: dict[str, Any]) -> HeroJobsError:
     text = str(data["hint"]) if "type" in data and "hint" in data else text
     if kind is InvalidReference or (data.get("field") == "ref" and kind is InvalidJob):
         return made(InvalidReference, text)
-    if not (isinstance(kind, type) and issubclass(kind, InvalidJob)):
+    if not (isinstance(kind, type) and issubclass(kind, InvalidJob | InvalidSession)):
         kind = InvalidJob
     return made(kind, text, field=str(data.get("field", "")), got=data.get("got"))
 

@@ -23,6 +23,8 @@ from herojobs.store import Found
 if TYPE_CHECKING:
     from herojobs.client.remote import RemoteCore
     from herojobs.client.schedules import AsyncSchedules
+    from herojobs.client.services import AsyncClientServices
+    from herojobs.client.sessions import AsyncClientSessions
 
 list_ = list
 """The built-in name, which the method `list` hides."""
@@ -46,6 +48,8 @@ class AsyncHeroJobs:
         self._url = url
         self._opened: Opened | Remote | None = None
         self._schedules: AsyncSchedules | None = None
+        self._sessions: AsyncClientSessions | None = None
+        self._services: AsyncClientServices | None = None
         self._opening = asyncio.Lock()
 
     async def submit(
@@ -277,19 +281,34 @@ class AsyncHeroJobs:
             async def submit(jobs: list[Job]) -> list[Job]:
                 return await (await self._core()).submit_many(jobs, self._session_key)
 
-            async def call(method: str, params: dict[str, Any], result: Any) -> Any:
-                return await cast("RemoteCore", (await self._core())).call(
-                    method, params, result, repeatable=is_read(method)
-                )
-
             if self.is_remote:
-                from herojobs.client.remote import is_read, plain
+                from herojobs.client.remote import plain
 
-                self._schedules = AsyncSchedules(RemoteSchedules(call, plain), "")
+                self._schedules = AsyncSchedules(RemoteSchedules(self._call, plain), "")
             else:
                 local = LocalSchedules(self.settings, asyncio.to_thread, submit)
                 self._schedules = AsyncSchedules(local, self._session_key)
         return self._schedules
+
+    @property
+    def sessions(self) -> AsyncClientSessions:
+        """Who may do what; see `HeroJobs.sessions`."""
+        if self._sessions is None:
+            from herojobs.client.sessions import AsyncClientSessions, LocalSessions, RemoteSessions
+
+            core = RemoteSessions(self._call) if self.is_remote else LocalSessions(self.settings, asyncio.to_thread)
+            self._sessions = AsyncClientSessions(core)
+        return self._sessions
+
+    @property
+    def services(self) -> AsyncClientServices:
+        """Services that jobs of kind `openrpc` may call; see `HeroJobs.services`."""
+        if self._services is None:
+            from herojobs.client.services import AsyncClientServices, LocalServices, RemoteServices
+
+            core = RemoteServices(self._call) if self.is_remote else LocalServices(self.settings, asyncio.to_thread)
+            self._services = AsyncClientServices(core)
+        return self._services
 
     async def close(self) -> None:
         """Close connections and databases; see `HeroJobs.close`."""
@@ -298,6 +317,8 @@ class AsyncHeroJobs:
             self._opened = None
         if self._schedules is not None:
             self._schedules.close()
+        if self._sessions is not None:
+            await asyncio.to_thread(self._sessions.close)
 
     async def __aenter__(self) -> Self:
         return self
@@ -315,6 +336,13 @@ class AsyncHeroJobs:
                 else:
                     self._opened = Opened(self.settings, await connect_async(self.settings), asyncio.to_thread)
         return self._opened.core
+
+    async def _call(self, method: str, params: dict[str, Any], result: Any) -> Any:
+        """Call a method of the server."""
+        from herojobs.client.remote import is_read
+
+        core = cast("RemoteCore", await self._core())
+        return await core.call(method, params, result, repeatable=is_read(method))
 
     async def list(  # the last method: it hides the built-in name in this class
         self,

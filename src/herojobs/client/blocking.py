@@ -24,6 +24,8 @@ from herojobs.store import Found
 if TYPE_CHECKING:
     from herojobs.client.remote import RemoteCore
     from herojobs.client.schedules import Schedules
+    from herojobs.client.services import ClientServices
+    from herojobs.client.sessions import ClientSessions
 
 list_ = list
 """The built-in name, which the method `list` hides."""
@@ -57,6 +59,8 @@ class HeroJobs:
         self._url = url
         self._opened: Opened | Remote | None = None
         self._schedules: Schedules | None = None
+        self._sessions: ClientSessions | None = None
+        self._services: ClientServices | None = None
         self._opening = threading.Lock()
 
     def submit(
@@ -493,17 +497,34 @@ class HeroJobs:
             async def submit(jobs: list[Job]) -> list[Job]:
                 return await self._core.submit_many(jobs, self._session_key)
 
-            async def call(method: str, params: dict[str, Any], result: Any) -> Any:
-                return await cast("RemoteCore", self._core).call(method, params, result, repeatable=is_read(method))
-
             if self.is_remote:
-                from herojobs.client.remote import is_read, plain
+                from herojobs.client.remote import plain
 
-                self._schedules = Schedules(RemoteSchedules(call, plain), "")
+                self._schedules = Schedules(RemoteSchedules(self._call, plain), "")
             else:
                 local = LocalSchedules(self.settings, at_once, submit)
                 self._schedules = Schedules(local, self._session_key)
         return self._schedules
+
+    @property
+    def sessions(self) -> ClientSessions:
+        """Who may do what: create, list, get, revoke, rotate; and who did: audit."""
+        if self._sessions is None:
+            from herojobs.client.sessions import ClientSessions, LocalSessions, RemoteSessions
+
+            core = RemoteSessions(self._call) if self.is_remote else LocalSessions(self.settings, at_once)
+            self._sessions = ClientSessions(core)
+        return self._sessions
+
+    @property
+    def services(self) -> ClientServices:
+        """Services that jobs of kind `openrpc` may call: set, list, get, remove."""
+        if self._services is None:
+            from herojobs.client.services import ClientServices, LocalServices, RemoteServices
+
+            core = RemoteServices(self._call) if self.is_remote else LocalServices(self.settings, at_once)
+            self._services = ClientServices(core)
+        return self._services
 
     def close(self) -> None:
         """Close connections and databases. The embedded Redis goes on for other processes of the home."""
@@ -512,6 +533,8 @@ class HeroJobs:
             self._opened = None
         if self._schedules is not None:
             self._schedules.close()
+        if self._sessions is not None:
+            self._sessions.close()
 
     def __enter__(self) -> Self:
         return self
@@ -531,6 +554,12 @@ class HeroJobs:
                     else:
                         self._opened = Opened(self.settings, connect_blocking(self.settings), at_once)
         return self._opened.core
+
+    async def _call(self, method: str, params: dict[str, Any], result: Any) -> Any:
+        """Call a method of the server."""
+        from herojobs.client.remote import is_read
+
+        return await cast("RemoteCore", self._core).call(method, params, result, repeatable=is_read(method))
 
     def list(  # the last method: it hides the built-in name in this class
         self,

@@ -374,11 +374,11 @@ class RemoteCore:
             raise of_status(reply.status, address)
         try:
             answer = read_answers(reply.body)[0][0]
-            if answer.error is not None:
-                raise error_of(answer.error, address)
-            return msgspec.json.decode(answer.result, type=result)
+            if answer.error is None:
+                return msgspec.json.decode(answer.result, type=result)
         except (RpcError, IndexError, msgspec.ValidationError) as e:
             raise RemoteError(f"{address} doesn't answer as a HeroJobs server does ({e})") from None
+        raise error_of(answer.error, address)
 
     @staticmethod
     def _lost(error: ServerUnreachable, repeatable: bool) -> ServerUnreachable:
@@ -424,8 +424,8 @@ def _batches(new: list[Job], prefix: str) -> Iterator[tuple[list[Job], list[byte
 
 
 def is_read(method: str) -> bool:
-    """Return whether a method of schedules only looks, so that it may be called again though it may have arrived."""
-    return method.endswith((".get", ".list"))
+    """Return whether a method only looks, so that it may be called again though it may have arrived."""
+    return method.endswith((".get", ".list", ".audit"))
 
 
 def plain(job: Job) -> dict[str, Any]:

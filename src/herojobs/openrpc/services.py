@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -139,9 +140,18 @@ def _may(service: Service, circle: str) -> bool:
     return "*" in service.circles or circle in service.circles
 
 
+def shown_url(url: str) -> str:
+    """Return a service's address without what may hold a key: its query, and a user."""
+    if "://" not in url:
+        return url
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="***" if parts.query else "").geturl()
+
+
 def shown_service(service: Service) -> dict[str, Any]:
-    """Return a service's fields for people; values of headers are masked, but for the names of variables."""
+    """Return a service's fields for people, as `shown_url`; headers are masked, but for the names of variables."""
     fields: dict[str, Any] = msgspec.to_builtins(service)
+    fields["url"] = shown_url(service.url)
     fields["headers"] = {name: each if each.startswith("env:") else "***" for name, each in fields["headers"].items()}
     return fields
 

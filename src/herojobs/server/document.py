@@ -16,8 +16,9 @@ from herojobs.jsonrpc.codes import MESSAGES, Code
 from herojobs.sessions import Role
 
 REFS = "#/components/schemas/{name}"
-GROUPS = ("rpc", "job", "queue", "schedule", "limit", "circle", "session", "service", "event", "worker", "system")
-"""The order of methods, by the first part of their names; within it as they were registered."""
+GROUPS = ("rpc", "job", "queue", "schedule", "limit", "circle", "service", "event", "worker", "system", "session")
+"""The order of methods, by the first part of their names; within it as they were registered. Sessions come last: once
+one was made, calls need its key."""
 
 _ANY_METHOD = (Code.INVALID_PARAMS, Code.UNAUTHORIZED, Code.FORBIDDEN, Code.LIMIT_EXCEEDED, Code.INTERNAL_ERROR)
 """Errors that any method may answer."""

@@ -8,6 +8,7 @@ from herojobs.errors import (
     HeroJobsError,
     InvalidJob,
     InvalidReference,
+    InvalidSession,
     JobConflict,
     JobExists,
     JobNotFound,
@@ -16,7 +17,9 @@ from herojobs.errors import (
     RpcError,
     ScheduleConflict,
     ScheduleNotFound,
+    ServiceNotFound,
     SessionError,
+    SessionNotFound,
     SubmissionUnconfirmed,
     Unauthorized,
     WaitTimeout,
@@ -36,6 +39,12 @@ def translate(error: Exception) -> RpcError | None:
             return RpcError(Code.JOB_NOT_FOUND, str(error), {"ref": error.ref})
         case ScheduleNotFound():
             return RpcError(Code.JOB_NOT_FOUND, str(error), {"type": "ScheduleNotFound"})
+        case SessionNotFound():
+            return RpcError(Code.JOB_NOT_FOUND, str(error), {"type": "SessionNotFound"})
+        case ServiceNotFound():
+            fault = {"field": "name", "got": error.name, "expected": "a service", "hint": error.hint}
+            fault["type"] = "ServiceNotFound"
+            return RpcError(Code.INVALID_PARAMS, f"Invalid params: {error}", {**fault, "faults": [fault]})
         case ScheduleConflict():
             return RpcError(Code.JOB_CONFLICT, str(error), {"type": "ScheduleConflict"})
         case JobExists():
@@ -50,7 +59,7 @@ def translate(error: Exception) -> RpcError | None:
             return RpcError(Code.FORBIDDEN, f"Forbidden: {error}")
         case ParamsTooLarge():
             return RpcError(Code.TOO_LARGE, str(error), {"field": error.field, "type": type(error).__name__})
-        case InvalidJob():
+        case InvalidJob() | InvalidSession():
             fault = {"field": error.field, "got": _shown(error.got), "hint": str(error), "type": type(error).__name__}
             return RpcError(Code.INVALID_PARAMS, f"Invalid params: {error}", {**fault, "faults": [fault]})
         case InvalidReference():

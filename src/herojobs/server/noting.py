@@ -12,6 +12,7 @@ from herojobs.jsonrpc import Method, RpcError
 from herojobs.jsonrpc.codes import MESSAGES
 from herojobs.names import Ref, queue_name_fix
 from herojobs.server.caller import Caller
+from herojobs.server.shapes import Session
 from herojobs.sessions.audit import OK
 
 
@@ -30,6 +31,8 @@ def note(method: Method, caller: Caller, arguments: dict[str, Any], result: Any,
         circle = queue_name_fix(str(arguments.get("circle_id") or ""))
         topic = queue_name_fix(str(arguments.get("topic") or ""))
         about = f"{circle}/{topic}" if circle and topic else str(arguments.get("name", ""))
+        if isinstance(result, Session):
+            about = result.id
         audit.note(session, method.name, circle=circle, ref=about, outcome=outcome)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from herojobs.client.schedules import ShownSchedule
+from herojobs.client.services import ShownService
+from herojobs.client.sessions import ShownSession
 from herojobs.job import DEFAULT_MAX_ATTEMPTS, After, Job
 from herojobs.schedules import Schedule as KnownSchedule
 from herojobs.sessions import Session as Known
@@ -89,23 +91,18 @@ class Schedule(ShownSchedule):
     upcoming: list[int]
 
 
-class Session(msgspec.Struct):
-    """Who calls: what a session may do, and where; times are unix ms, `expires_ms` 0 = never. Never the key."""
-
-    id: str
-    name: str
-    circles: list[str]
-    role: str
-    created_ms: int
-    expires_ms: int
+class Session(ShownSession):
+    """What a session may do, and where; times are unix ms, `expires_ms` 0 = never. Never the key."""
 
 
-class Service(msgspec.Struct):
-    """A service that jobs of kind `openrpc` may call, with its OpenRPC document, null if it has none."""
+class NewSession(Session):
+    """A session and its new key, which is told this once."""
 
-    name: str
-    url: str
-    document: Any = None
+    key: str
+
+
+class Service(ShownService):
+    """A service that jobs of kind `openrpc` may call; `settings` are for admins; `document`: null if it has none."""
 
 
 class Claimed(msgspec.Struct):
@@ -180,4 +177,11 @@ def shown_session(session: Known) -> Session:
         session.role.word,
         session.created_ms,
         session.expires_ms,
+        session.revoked_ms,
+        session.login,
     )
+
+
+def with_key(session: Known, key: str) -> NewSession:
+    """Return a session with the key that was made for it."""
+    return NewSession(**msgspec.structs.asdict(shown_session(session)), key=key)

@@ -94,12 +94,12 @@ class Sessions:
         return bool(self._settings.redis_url) and self._shared.any()
 
     def create(
-        self, name: str, circles: Iterable[str] = (), role: Role | str = Role.SUBMITTER, ttl: float | None = None
+        self, name: str = "", circles: Iterable[str] = (), role: Role | str = Role.SUBMITTER, ttl: float | None = None
     ) -> tuple[Session, str]:
         """Make a session.
 
         Args:
-            name: who it is for: letters, digits, spaces, `.`, `_`, `@` and `-`; unique.
+            name: who it is for: letters, digits, spaces, `.`, `_`, `@` and `-`; unique. Empty: ROLE-NUMBER.
             circles: the circles it sees and touches; `*` = all. An admin has all.
             role: what it may do there; a `Role` or its name.
             ttl: seconds it holds; None or 0 = until it is revoked.
@@ -112,6 +112,7 @@ class Sessions:
             SessionError: the sessions can't be changed.
         """
         role = _role(role)
+        name = name or f"{role.word}-{secrets.token_hex(3)}"
         if not _NAME.fullmatch(name):
             raise InvalidSession("name", name, "use 1 to 100 letters, digits, spaces, and . _ @ -")
         session = self._new(name, _circles(circles, role), role, ttl, login=False)

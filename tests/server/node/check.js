@@ -9,6 +9,7 @@ const WebSocket = require("ws");
 const base = process.argv[2];
 let socket;
 let last = 0;
+let key;
 const waiting = new Map();
 
 const silent = { onBegin() {}, onTestBegin() {}, onTestEnd() {}, onEnd() {} };
@@ -16,17 +17,19 @@ const silent = { onBegin() {}, onTestBegin() {}, onTestEnd() {}, onEnd() {} };
 // Methods of one connection go over a WebSocket, all others over HTTP.
 async function transport(url, method, params) {
   const request = { jsonrpc: "2.0", id: ++last, method, params };
-  if (/^(event|session)\./.test(method)) {
+  if (/^(event\.|session\.(open|get|close))/.test(method)) {
     const answer = new Promise((resolve) => waiting.set(request.id, resolve));
     socket.send(JSON.stringify(request));
     return answer;
   }
   const response = await fetch(base + "/rpc", {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", ...(key && { authorization: `Bearer ${key}` }) },
     body: JSON.stringify(request),
   });
-  return response.json();
+  const answer = await response.json();
+  key = (answer.result && answer.result.key) || key; // of the session that was made: from now on calls need one
+  return answer;
 }
 
 async function main() {

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from herojobs.errors import RpcError, did_you_mean
+from herojobs.errors import RpcError, ServiceNotFound
 from herojobs.jsonrpc import Example
 from herojobs.jsonrpc.codes import Code
 from herojobs.jsonrpc.methods import invalid_params
 from herojobs.openrpc import ALL, CallContext
+from herojobs.openrpc.services import Listed, shown_service
 from herojobs.server import document
 from herojobs.server.caller import Caller
 from herojobs.server.methods.registry import method
@@ -18,13 +19,16 @@ from herojobs.sessions import Role
 
 OURSELVES = "herojobs"
 _PETS = {"url": "http://127.0.0.1:8080", "document": "none"}
-_SHOWN = {"name": OURSELVES, "url": "/rpc", "document": None}
+_SHOWN = {
+    "name": OURSELVES, "url": "/rpc", "origin": "server", "circles": ["*"], "methods": ["*"], "settings": None,
+    "document": None, "note": "",
+}  # fmt: skip
 
 
 @method("service.list", Role.VIEWER, example=Example({}, [_SHOWN]))
 def list_services(caller: Caller) -> list[Service]:
     """Return the services that the session's circles may call, without their documents."""
-    return [Service(name, url) for name, url in _visible(caller).items()]
+    return list(_visible(caller).values())
 
 
 @method("service.get", Role.VIEWER, example=Example({"name": OURSELVES}, _SHOWN))
@@ -50,7 +54,7 @@ async def refresh(caller: Caller, name: str) -> Service:
 @method(
     "service.set",
     Role.ADMIN,
-    example=Example({"name": "pets", "service": _PETS}, {"name": "pets", "url": _PETS["url"], "document": None}),
+    example=Example({"name": "pets", "service": _PETS}, _SHOWN | {"name": "pets", "url": _PETS["url"]}),
     changes=True,
 )
 def set_(caller: Caller, name: str, service: dict[str, Any]) -> Service:
@@ -61,7 +65,8 @@ def set_(caller: Caller, name: str, service: dict[str, Any]) -> Service:
         service: the fields of its table in the settings: url, document, headers, timeout, retries, ...
     """
     _not_ourselves(name)
-    return Service(name, _shown(caller.backend.services.set(name, service).url))
+    caller.backend.services.set(name, service)
+    return _known(caller, name)
 
 
 @method("service.remove", Role.ADMIN, example=Example({"name": "pets"}, True), changes=True)
@@ -77,22 +82,28 @@ def remove(caller: Caller, name: str) -> bool:
     return True
 
 
-def _visible(caller: Caller) -> dict[str, str]:
-    """Return the addresses of the services that the caller's circles may call, by name."""
-    found = {OURSELVES: "/rpc"}
-    for name, (service, _) in caller.backend.services.all().items():
-        allowed = caller.circles is None or "*" in service.circles or set(service.circles) & set(caller.circles)
-        if allowed:
-            found[name] = _shown(service.url)
+def _visible(caller: Caller) -> dict[str, Service]:
+    """Return the services that the caller's circles may call, by name."""
+    found = {OURSELVES: Service(OURSELVES, "/rpc", "server", ["*"], ["*"])}
+    for name, listed in caller.backend.services.all().items():
+        circles = _circles(caller, listed.service.circles)
+        if circles:
+            found[name] = _shown(caller, name, listed, circles)
     return found
 
 
-def _shown(url: str) -> str:
-    """Return an address without what may hold a key: its query, and a user."""
-    if "://" not in url:
-        return url
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="***" if parts.query else "").geturl()
+def _circles(caller: Caller, circles: Sequence[str]) -> list[str]:
+    """Return the circles of a service that the caller may know of."""
+    if caller.circles is None or "*" in circles:
+        return list(circles)
+    return [circle for circle in circles if circle in caller.circles]
+
+
+def _shown(caller: Caller, name: str, listed: Listed, circles: list[str]) -> Service:
+    assert caller.session is not None
+    fields = shown_service(listed.service)
+    is_admin = caller.session.allows(Role.ADMIN)
+    return Service(name, fields["url"], listed.origin, circles, list(fields["methods"]), fields if is_admin else None)
 
 
 def _not_ourselves(name: str) -> None:
@@ -100,21 +111,22 @@ def _not_ourselves(name: str) -> None:
         raise invalid_params([{"field": "name", "got": name, "expected": "another name: this is the server itself"}])
 
 
-def _known(caller: Caller, name: str) -> str:
-    """Return the address of a service that the caller may know of."""
+def _known(caller: Caller, name: str) -> Service:
+    """Return a service that the caller may know of."""
     visible = _visible(caller)
     if name not in visible:
-        hint = did_you_mean(name, visible)
-        raise invalid_params([{"field": "name", "got": name, "expected": "a service", "hint": hint}])
+        raise ServiceNotFound(name, visible)
     return visible[name]
 
 
 async def _described(caller: Caller, name: str, *, refresh: bool) -> Service:
-    url = _known(caller, name)
+    found = _known(caller, name)
     if name == OURSELVES:
-        return Service(name, url, document.encoded(caller.url))
+        found.document = document.encoded(caller.url)
+        return found
     told: list[str] = []
-    found = await caller.backend.calls().document(name, CallContext("", ALL, told.append), refresh=refresh)
+    found.document = await caller.backend.calls().document(name, CallContext("", ALL, told.append), refresh=refresh)
+    found.note = " ".join(told)
     if refresh and told:
-        raise RpcError(Code.UNREACHABLE, told[-1])
-    return Service(name, url, found)
+        raise RpcError(Code.UNREACHABLE, found.note)
+    return found
