@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-ROUNDS = 5
+ROUNDS = 9
 
 
 class Grown(NamedTuple):

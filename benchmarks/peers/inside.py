@@ -16,14 +16,16 @@ def main() -> None:
     adapter = importlib.import_module(f"benchmarks.peers.adapters.{name}")
     if what == "reset":
         adapter.reset()
-        print("{}")
+        print("{}", flush=True)
         return
     if what == "trips":
         trips = sorted(adapter.trips(count))
-        print(json.dumps({"p50": trips[len(trips) // 2] * 1000, "p99": trips[len(trips) * 99 // 100] * 1000}))
+        print(
+            json.dumps({"p50": trips[len(trips) // 2] * 1000, "p99": trips[len(trips) * 99 // 100] * 1000}), flush=True
+        )
         return
     seconds = getattr(adapter, what)(kind, count)
-    print(json.dumps({"rate": count / seconds}))
+    print(json.dumps({"rate": count / seconds}), flush=True)
 
 
 if __name__ == "__main__":

@@ -98,10 +98,11 @@ class Bench:
             )
         except subprocess.TimeoutExpired:
             raise Failed(f"{what}: nothing after 180 s") from None
-        if done.returncode:
+        lines = done.stdout.strip().splitlines()
+        if not lines:  # ArdiQ may crash after its work, while the interpreter ends
             said = done.stderr.strip() or f"it said nothing and ended with {done.returncode}"
             raise Failed(f"{what}: {said.splitlines()[-1]}")
-        answer: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+        answer: dict[str, float] = json.loads(lines[-1])
         return answer
 
     def single(self, python: Path, name: str, count: int) -> float:

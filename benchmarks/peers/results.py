@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.page import RESULTS
 
 FILE = RESULTS / "peers.json"
+START = 3.0
+"""Seconds of a measurement that don't depend on the number of jobs, about."""
 Samples = dict[str, dict[str, list[float]]]
 """Figures by their title, then by peer."""
 
@@ -43,12 +45,13 @@ class Results:
         file: where they are kept.
     """
 
-    def __init__(self, settings: dict[str, object], resume: bool, file: Path = FILE) -> None:
+    def __init__(self, settings: dict[str, Any], resume: bool, file: Path = FILE) -> None:
         self._file = file
         self._settings = settings
         before = json.loads(file.read_text()) if file.exists() else {}
         earlier = [Taken(*each) for each in before.get("taken", [])]
-        self._lasted = {(each.figure, each.peer): each.seconds for each in earlier}
+        grown = settings["jobs"] / before.get("settings", settings)["jobs"]
+        self._lasted = {(each.figure, each.peer): START + max(0.0, each.seconds - START) * grown for each in earlier}
         self.taken = earlier if resume and before.get("settings") == settings else []
 
     def add(self, taken: Taken) -> None:
