@@ -56,7 +56,7 @@ def curves(title: str, x: Axis, y: str, lines: Mapping[str, Sequence[float]]) ->
     labels = _spread({name: down(line[-1]) for name, line in lines.items()}, _TOP, bottom)
     for number, (name, line) in enumerate(lines.items()):
         points = " ".join(f"{across(at):.1f},{down(value):.1f}" for at, value in enumerate(line))
-        colour, dash = f"c{number % len(COLOURS)}", DASHES[number % len(DASHES)]
+        colour, dash = f"c{number % len(COLOURS)}", DASHES[(number + number // len(COLOURS)) % len(DASHES)]
         parts.append(f'<polyline class="line {colour}" points="{points}" stroke-dasharray="{dash}"/>')
         parts += [f'<circle class="dot {colour}" cx="{point[0]}" cy="{point[1]}" r="2.5"/>'
                   for point in (each.split(",") for each in points.split())]  # fmt: skip

@@ -21,6 +21,11 @@ from benchmarks.growth.timing import Grown
 KEPT = page.RESULTS / "growth.json"
 
 
+def kept() -> dict[str, Grown]:
+    """Return what was measured before."""
+    return {name: Grown(*each) for name, each in json.loads(KEPT.read_text()).items()} if KEPT.exists() else {}
+
+
 def table(grown: Grown) -> list[str]:
     """Return a table in Markdown."""
     lines = [
@@ -38,17 +43,17 @@ def charts(grown: Grown) -> dict[str, str]:
     name = grown.what.split()[0] if grown.what != "jobs in history" else "history"
     ticks = Axis(grown.what, [f"{count:,}" for count in grown.counts])
     times = {step: line for step, line in grown.steps.items() if step != queued.MEMORY}
-    found = {f"growth-{name}.svg": curves(f"Cost as {grown.what} grow", ticks, "µs", times)}
+    found = {f"growth-{name}.svg": curves(f"Cost as {grown.what} grow", ticks, "µs, logarithmic", times)}
     if queued.MEMORY in grown.steps:
         memory = {"a queued job": grown.steps[queued.MEMORY]}
         found["growth-memory.svg"] = curves("Redis memory of a queued job", ticks, "bytes", memory)
     return found
 
 
-def write(kept: dict[str, Grown]) -> None:
+def write(found: dict[str, Grown]) -> None:
     """Put tables and charts into the documentation."""
     lines = []
-    for grown in kept.values():
+    for grown in found.values():
         for name, drawn in charts(grown).items():
             (page.DOCS / name).write_text(drawn, "utf-8")
             lines += [f"![Cost as {grown.what} grow]({name})", ""]
@@ -71,7 +76,6 @@ def main() -> None:
     parser.add_argument("--queued", type=int, default=100_000, help="most queued jobs (100000), 0 = left out")
     parser.add_argument("--write", action="store_true", help="write tables and charts to docs/; what is left out stays")
     options = parser.parse_args()
-    kept = {name: Grown(*each) for name, each in json.loads(KEPT.read_text()).items()} if KEPT.exists() else {}
     for name, most in (("history", options.history), ("topics", options.topics), ("queued", options.queued)):
         if not most:
             continue
@@ -83,11 +87,11 @@ def main() -> None:
             else:
                 grown = (history if name == "history" else topics).measure(home, most)
         print("\n".join([*table(grown), f"\n{time.perf_counter() - began:.0f} s\n"]), flush=True)
-        kept[name] = grown
         KEPT.parent.mkdir(exist_ok=True)
-        KEPT.write_text(json.dumps(kept))
+        KEPT.write_text(json.dumps(kept() | {name: grown}))
     if options.write:
-        write({name: kept[name] for name in ("history", "topics", "queued") if name in kept})
+        before = kept()
+        write({name: before[name] for name in ("history", "topics", "queued") if name in before})
 
 
 if __name__ == "__main__":

@@ -69,7 +69,8 @@ class Results:
 
     def lasts(self, figure: str, peer: str, otherwise: float) -> float:
         """Return how many seconds a measurement takes, by the last one of its kind."""
-        return self._lasted.get((figure, peer), otherwise)
+        seconds: float = self._lasted.get((figure, peer), otherwise)
+        return seconds
 
     def samples(self) -> Samples:
         """Return the figures."""
