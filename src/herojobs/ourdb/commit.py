@@ -20,6 +20,7 @@ class Commit:
         entries: what the table will hold, by id.
         links: for its new versions of records, where the version before is.
         erase: versions to erase once the table is written, deletions being in this commit.
+        begins_files: whether a new data file is begun.
     """
 
     __slots__ = (
@@ -31,17 +32,19 @@ class Commit:
         "_position",
         "_segments",
         "_table",
+        "begins_files",
         "entries",
         "erase",
         "links",
         "next_id",
     )
 
-    def __init__(self, table: Table, end: int, next_id: int, *, file_size: int, max_record: int) -> None:
+    def __init__(self, table: Table, end: int, next_id: int, file_size: int, max_record: int) -> None:
         self.next_id = next_id
         self.entries: dict[int, int] = {}
         self.links: dict[int, int] = {}
         self.erase: list[int] = []
+        self.begins_files = False
         self._table = table
         self._key_size = table.key_size
         self._file_size = file_size
@@ -82,7 +85,8 @@ class Commit:
         if self._position >= self._file_size:
             self._roll()
         location = self._file << 32 | self._position
-        self._check_key(location)
+        if self._key_size != 6:
+            self._check_key(location)
         if previous:
             self.links[location] = previous
         self._chunks.append(pack_header(data, previous))
@@ -120,7 +124,8 @@ class Commit:
             count = len(places) - 1
             if places[count - 1] - base >= self._file_size:
                 count = max(1, bisect_left(places, base + self._file_size))
-            self._check_key(places[count - 1])
+            if self._key_size != 6:
+                self._check_key(places[count - 1])
             self._position = places[count] - base
             chunks: list[bytes] = [b""] * (2 * count)
             chunks[0::2] = headers[start : start + count]
@@ -142,15 +147,11 @@ class Commit:
         segments, chunks, erase, self._file, self._position, self.next_id = mark
         del self.erase[erase:]
         del self._segments[segments:]
+        self.begins_files = segments > 1
         self._chunks = self._segments[-1][2]
         del self._chunks[chunks:]
         self.entries = entries
         self.links = {location: previous for location, previous in self.links.items() if location < self.end}
-
-    @property
-    def begins_files(self) -> bool:
-        """Whether a new data file is begun."""
-        return len(self._segments) > 1
 
     def write(self, files: DataFiles) -> list[int]:
         """Write the records; all of them, or none. Return the numbers of the files that were written."""
@@ -174,7 +175,7 @@ class Commit:
                 files.cut(number, position)
 
     def _check_key(self, location: int) -> None:
-        if self._key_size != 6 and location >> (8 * self._key_size):
+        if location >> (8 * self._key_size):
             place = location & 0xFFFF_FFFF
             raise DatabaseFull(f"position {place} can't be named by a key of {self._key_size} bytes")
 
@@ -186,5 +187,6 @@ class Commit:
             self._file, self._position = self._file + 1, 0
             self._chunks = []
             self._segments.append((self._file, 0, self._chunks))
+            self.begins_files = True
         if self._position == 0:
             self._position = 1

@@ -166,7 +166,11 @@ class OurDB(Reader):
             ids = range(commit.next_id, commit.next_id + count)
             if ids.stop > self.view.table.length:
                 raise DatabaseFull(f"{self.path}: no id is left below {self.table.length}")
-            commit.entries.update(zip(ids, commit.extend(make(ids)), strict=True))
+            made = make(ids)
+            if count == 1 and made[0]:
+                commit.entries[ids.start] = commit.append(made[0], 0)
+            else:
+                commit.entries.update(zip(ids, commit.extend(made), strict=True))
             commit.next_id = ids.stop
             return ids
 
@@ -200,30 +204,26 @@ class OurDB(Reader):
         Raises:
             as `add_many`.
         """
+        return self.set_made(lambda _: items, lock_timeout=lock_timeout)[1]
 
-        def build(commit: Commit) -> list[int | None]:
-            previous = commit.locate_many(ids)
-            if len(set(ids)) < len(ids):
-                return self._chained(commit, items, previous)
-            fits = [
-                (at or not self.incremental) and (after is None or after == at)
-                for at, after in zip(previous, conditions, strict=True)
-            ]
-            if all(fits):
-                located = commit.extend(data, previous)
-                commit.entries.update(zip(ids, located, strict=True))
-                return list(located)
-            located = commit.extend(list(compress(data, fits)), list(compress(previous, fits)))
-            commit.entries.update(zip(compress(ids, fits), located, strict=True))
-            places = iter(located)
-            return [next(places) if fit else None for fit in fits]
+    def set_made(
+        self, make: Callable[[int], Sequence[tuple[int, bytes, int | None]]], *, lock_timeout: float | None = None
+    ) -> tuple[int, list[int | None]]:
+        """Store new versions as `set_many` does, told when no other generation can begin any more.
 
-        if not items:
-            return []
-        ids, data, conditions = zip(*items, strict=True)
-        self._check_id(min(ids))
-        self._check_id(max(ids))
-        return self._commit(build, lock_timeout)
+        Args:
+            make: given the generation, returns the items.
+            lock_timeout: as `add_many`.
+
+        Returns:
+            the generation, and the new locations, which mean something in it.
+        """
+
+        def build(commit: Commit) -> tuple[int, list[int | None]]:
+            generation = self.view.generation
+            return generation, self._follow(commit, make(generation))
+
+        return self._writer.commit(build, self.lock_timeout if lock_timeout is None else lock_timeout)
 
     def put_at(self, id: int, data: bytes, *, lock_timeout: float | None = None) -> int:
         """Store a new record under an id that was never used, and give later ids past it; return its location.
@@ -374,9 +374,9 @@ class OurDB(Reader):
             if self._closed:
                 return
             if self._unsynced:
-                numbers, self._unsynced = self._unsynced, set()
                 files = self.files
-                for number in list(numbers):
+                for number in list(self._unsynced):
+                    self._unsynced.discard(number)  # first: what is written from now on is noted after it
                     try:
                         files.sync(number)
                     except FileNotFoundError:  # removed by a compaction
@@ -444,15 +444,14 @@ class OurDB(Reader):
             ForeignTruncation: a data file is shorter than it was.
         """
         state = self.state_file.read()
-        if state is not None:
-            file, files = state.end >> 32, self.view.files
-            if (
-                files.size(file) == state.end & 0xFFFF_FFFF
-                and not state.truncated
-                and not state.rolling
-                and (state.clean or state.boot == boot_id())
-            ):
-                return state
+        if (
+            state is not None
+            and self.view.files.size(state.end >> 32) == state.end & 0xFFFF_FFFF
+            and not state.truncated
+            and not state.rolling
+            and (state.clean or state.boot == boot_id())
+        ):
+            return state
         from herojobs.ourdb import recovery
 
         return recovery.catch_up(self, state)
@@ -552,21 +551,46 @@ class OurDB(Reader):
     def _commit(self, build: Callable[[Commit], T], lock_timeout: float | None) -> T:
         return self._writer.commit(build, self.lock_timeout if lock_timeout is None else lock_timeout)
 
-    def _chained(
-        self, commit: Commit, items: Sequence[tuple[int, bytes, int | None]], previous: Sequence[int]
-    ) -> list[int | None]:
+    def _follow(self, commit: Commit, items: Sequence[tuple[int, bytes, int | None]]) -> list[int | None]:
+        """Add versions, each under its condition; see `set_many`."""
+        if len(items) < 2:
+            return self._follow_singly(commit, items)
+        ids, data, conditions = zip(*items, strict=True)
+        self._check_id(min(ids))
+        self._check_id(max(ids))
+        if len(set(ids)) < len(ids):
+            return self._follow_singly(commit, items)
+        previous = commit.locate_many(ids)
+        fits = [
+            (after is None or after == at) and bool(at or not self.incremental)
+            for at, after in zip(previous, conditions, strict=True)
+        ]
+        if all(fits):
+            located = commit.extend(data, previous)
+            commit.entries.update(zip(ids, located, strict=True))
+            return list(located)
+        located = commit.extend(list(compress(data, fits)), list(compress(previous, fits)))
+        commit.entries.update(zip(compress(ids, fits), located, strict=True))
+        places = iter(located)
+        return [next(places) if fit else None for fit in fits]
+
+    def _follow_singly(self, commit: Commit, items: Sequence[tuple[int, bytes, int | None]]) -> list[int | None]:
         """Add versions of which several may be one id's, each under its condition; see `set_many`."""
-        newest = dict(zip((item[0] for item in items), previous, strict=True))
         located: list[int | None] = []
-        accepted: dict[int, bool] = {}
+        accepted: set[int] = set()
         for id, data, condition in items:
-            at = newest[id]
-            fits = condition is None or (accepted.get(id, False) if condition == CHAINED else condition == at)
-            accepted[id] = fits = fits and bool(at or not self.incremental)
-            if fits:
-                (newest[id],) = commit.extend([data], [at])
-                commit.entries[id] = newest[id]
-            located.append(newest[id] if fits else None)
+            self._check_id(id)
+            at = commit.locate(id)
+            fits = condition is None or condition == at or (condition == CHAINED and id in accepted)
+            if fits and (at or not self.incremental):
+                if not data:
+                    raise ValueError("a record must not be empty")
+                commit.entries[id] = location = commit.append(data, at)
+                accepted.add(id)
+                located.append(location)
+            else:
+                accepted.discard(id)
+                located.append(None)
         return located
 
     def _check_id(self, id: int) -> None:

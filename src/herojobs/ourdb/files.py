@@ -50,7 +50,7 @@ class DataFiles:
     def size(self, number: int) -> int:
         """Return a file's length, 0 if there is none."""
         try:
-            return os.fstat(self._open.get(number) or self._fd(number)).st_size
+            return os.lseek(self._open.get(number) or self._fd(number), 0, os.SEEK_END)
         except FileNotFoundError:
             return 0
 

@@ -7,23 +7,28 @@ since the kernel's lock doesn't tell threads apart.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import threading
 import time
 from collections.abc import Iterator
+from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
 from pathlib import Path
 
 from herojobs.ourdb.errors import DatabaseLocked
 
+_AT_ONCE = LOCK_EX | LOCK_NB
+
 _mutexes: dict[tuple[int, int], threading.RLock] = {}
 _guard = threading.Lock()
+_process = 1
+"""Differs in a forked child; to ask the kernel for the process's id would cost as much as a lock."""
 
 
 def _forget_mutexes() -> None:
     """After a fork, threads that held a mutex don't exist any more."""
-    global _guard
+    global _guard, _process
     _guard = threading.Lock()
+    _process += 1
     _mutexes.clear()
 
 
@@ -39,7 +44,7 @@ class WriteLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._pid = 0  # of the process whose descriptor it is; opened when first taken
+        self._process = 0  # whose descriptor it is; opened when first taken
         self._fd = -1
         self._depth = 0  # a thread may hold the lock and take it again
 
@@ -61,9 +66,9 @@ class WriteLock:
         Raises:
             DatabaseLocked: somebody else held it all that time.
         """
-        if self._pid != os.getpid():
+        if self._process != _process:
             self._open()
-        if not self._mutex.acquire(blocking=False):
+        if not self._mutex.acquire(False):
             started = time.monotonic()
             if not self._mutex.acquire(timeout=timeout):
                 raise DatabaseLocked(f"{self._path.parent.parent}: another thread is writing")
@@ -71,7 +76,7 @@ class WriteLock:
         try:
             if not self._depth:
                 try:
-                    fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    flock(self._fd, _AT_ONCE)
                 except BlockingIOError:
                     self._wait(timeout)
             self._depth += 1
@@ -81,13 +86,13 @@ class WriteLock:
 
     def acquire_at_once(self) -> bool:
         """Take the lock if nobody has it, this thread neither; return whether it did."""
-        if self._pid != os.getpid():
+        if self._process != _process:
             self._open()
-        if not self._mutex.acquire(blocking=False):
+        if not self._mutex.acquire(False):
             return False
         if not self._depth:
             try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                flock(self._fd, _AT_ONCE)
             except BlockingIOError:
                 pass
             except BaseException:
@@ -103,7 +108,7 @@ class WriteLock:
         """Give the lock back."""
         self._depth -= 1
         if not self._depth:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            flock(self._fd, LOCK_UN)
         self._mutex.release()
 
     def settle(self) -> None:
@@ -116,12 +121,12 @@ class WriteLock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-            self._pid = 0
+            self._process = 0
 
     def _open(self) -> None:
         """Open the file; a forked child shares its parent's descriptor, and with it the parent's lock, until then."""
         with _guard:
-            if self._pid == os.getpid():
+            if self._process == _process:
                 return  # another thread was first
             if self._fd >= 0:
                 os.close(self._fd)
@@ -129,7 +134,7 @@ class WriteLock:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             file = os.fstat(self._fd)
             self._mutex = _mutexes.setdefault((file.st_dev, file.st_ino), threading.RLock())
-            self._pid = os.getpid()
+            self._process = _process
 
     def _wait(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
@@ -141,5 +146,5 @@ class WriteLock:
             time.sleep(min(pause, left))
             pause = min(pause * 1.5, 0.01)
             with contextlib.suppress(BlockingIOError):
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                flock(self._fd, _AT_ONCE)
                 return

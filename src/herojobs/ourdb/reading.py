@@ -98,6 +98,14 @@ class Reader:
 
     def tip(self, id: int) -> tuple[int, bytes]:
         """Return the location and the data of a record's newest version. Raises as `get`."""
+        view = self.current_view()
+        table = view.table
+        location = table.get(id) if 0 <= id < table.length else 0
+        if not location:
+            raise NotFound(id)
+        data = read(view.files, location, self.max_record)[1]
+        if data and table.get(id) == location and self._is_current(view):
+            return location, data
         (tip,) = self.tips((id,))
         if tip is None:
             raise NotFound(id)
@@ -154,10 +162,7 @@ class Reader:
             missed += [nth for nth in range(end) if again[nth] != entries[nth]]
         for nth in missed:
             found[nth] = self._read_again(ids[nth])
-        state = self.state_file.read()
-        if state is not None and state.generation != view.generation:  # compacted meanwhile: files of two generations
-            return self.tips(ids)
-        return found
+        return found if self._is_current(view) else self.tips(ids)
 
     def locate(self, id: int) -> int:
         """Return where a record's newest version is. Raises NotFound."""
@@ -260,6 +265,11 @@ class Reader:
             if following >> 32 == location >> 32 and following >= location:
                 return  # within a file the version before lies before
             location = following
+
+    def _is_current(self, view: View) -> bool:
+        """Return whether nobody has compacted since; else what was read may be from files of two generations."""
+        state = self.state_file.read()
+        return state is None or state.generation == view.generation
 
     def current_view(self) -> View:
         """Return the view of the present generation; after another process has compacted, open the new files."""

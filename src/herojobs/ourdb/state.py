@@ -17,7 +17,8 @@ from zlib import crc32
 _SLOT = 64
 _SIZE = 2 * _SLOT
 _slot = struct.Struct("<4sI QIBBxxIIQ16s")
-_PADDING = bytes(_SLOT - _slot.size)
+_head = struct.Struct("<4sI")
+_body = struct.Struct("<QIBBxxIIQ16s")
 _MAGIC = b"HODB"
 _CLEAN, _TRUNCATED, _ROLLING = 1, 2, 4
 
@@ -78,13 +79,11 @@ class StateFile:
         raw = self._map[:]
         sequence = (seen if raw == seen[0] else self._parse(raw))[2] + 1
         generation, end, next_id, clean, boot, truncated, key_size, rolling = state
-        flags = (_CLEAN if clean else 0) | (_TRUNCATED if truncated else 0) | (_ROLLING if rolling else 0)
-        place = end >> 32, end & 0xFFFF_FFFF
-        body = _slot.pack(_MAGIC, 0, sequence, generation, flags, key_size, next_id, *place, boot)[8:]
-        slot = _MAGIC + crc32(body).to_bytes(4, "little") + body + _PADDING
-        odd = sequence & 1
-        os.pwrite(self._fd, slot, odd * _SLOT)
-        self._seen = (raw[:_SLOT] + slot if odd else slot + raw[_SLOT:], state, sequence)
+        flags = clean * _CLEAN | truncated * _TRUNCATED | rolling * _ROLLING
+        body = _body.pack(sequence, generation, flags, key_size, next_id, end >> 32, end & 0xFFFF_FFFF, boot)
+        at = _SLOT if sequence & 1 else 0
+        os.pwrite(self._fd, _head.pack(_MAGIC, crc32(body)) + body, at)
+        self._seen = self._map[:], state, sequence
 
     def sync(self) -> None:
         """Have the disk hold what was written."""

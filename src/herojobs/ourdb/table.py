@@ -114,6 +114,11 @@ class Table:
             what was there before, for `restore`.
         """
         size = self.key_size
+        if len(entries) == 1:
+            ((id, location),) = entries.items()
+            old = bytes(size) if new else os.pread(self._fd, size, id * size)
+            if os.pwrite(self._fd, location.to_bytes(size, "big"), id * size) == size:
+                return [(id, old)]
         ids = list(entries)
         data = b"".join(pack_locations(entries.values(), size))
         before: list[Run] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from herojobs.ourdb import marks
 from herojobs.ourdb.commit import Commit
@@ -100,7 +100,8 @@ class Writer:
             requests.append(self._requests.popleft())
         if request not in requests:
             requests.append(request)
-        self._refuse_nesting()
+        if self._writing:
+            self._refuse_nesting()
         self._writing = True
         try:
             self._write_all(requests)
@@ -116,13 +117,13 @@ class Writer:
             for each in requests:
                 each.done = True
 
-    def _refuse_nesting(self) -> None:
-        if self._writing:
-            raise OurDBError(f"{self._db.path}: a function that makes a record must not write to its database")
+    def _refuse_nesting(self) -> NoReturn:
+        raise OurDBError(f"{self._db.path}: a function that makes a record must not write to its database")
 
     def _write_alone(self, build: Callable[[Commit], T]) -> T:
         """Write what one thread wants written, which is most often all there is."""
-        self._refuse_nesting()
+        if self._writing:
+            self._refuse_nesting()
         self._writing = True
         try:
             state, commit = self._begin()
@@ -147,8 +148,7 @@ class Writer:
         db = self._db
         db.current_view()
         state = db.current_state()
-        commit = Commit(db.view.table, state.end, state.next_id, file_size=db.file_size, max_record=db.max_record)
-        return state, commit
+        return state, Commit(db.view.table, state.end, state.next_id, db.file_size, db.max_record)
 
     def _write(self, state: State, commit: Commit) -> None:
         """Write the data, flush it as the policy says, then write the table and the state."""

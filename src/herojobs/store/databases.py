@@ -12,8 +12,7 @@ import resource
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from herojobs.names import Queue
 from herojobs.ourdb import OurDB, OurDBError
@@ -47,13 +46,26 @@ def allow_many_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
-class _Slot:
-    __slots__ = ("db", "lock", "users")
+class Slot:
+    """A queue's database, open or not; as a context manager it gives the database, which stays open for the block.
 
-    def __init__(self) -> None:
+    Made by `Databases.use` alone, which counts the user that leaves with the block.
+    """
+
+    __slots__ = ("_databases", "db", "lock", "queue", "users")
+
+    def __init__(self, databases: Databases, queue: Queue) -> None:
+        self._databases = databases
+        self.queue = queue
         self.db: OurDB | None = None
         self.users = 0
         self.lock = threading.Lock()
+
+    def __enter__(self) -> OurDB:
+        return self.db or self._databases.opened(self)
+
+    def __exit__(self, *_: object) -> None:
+        self._databases.leave(self)
 
 
 class Databases:
@@ -74,37 +86,46 @@ class Databases:
         self._limit = limit or limit_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self._unsettled: set[Queue] = set()
         self._closer = _Closer(min(BACKLOG, self._limit))
-        self._slots: OrderedDict[Queue, _Slot] = OrderedDict()
+        self._slots: OrderedDict[Queue, Slot] = OrderedDict()
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
+        self._closing = False
 
-    @contextmanager
-    def use(self, queue: Queue) -> Iterator[OurDB]:
-        """Give the database of a queue; it isn't closed as long as the block runs."""
+    def use(self, queue: Queue) -> Slot:
+        """Return what gives the database of a queue to a `with` block; it isn't closed as long as the block runs."""
         with self._lock:
             slot = self._slots.get(queue)
             if slot is None:
-                slot = self._slots[queue] = _Slot()
+                slot = self._slots[queue] = Slot(self, queue)
             else:
                 self._slots.move_to_end(queue)
             slot.users += 1
+        return slot
+
+    def opened(self, slot: Slot) -> OurDB:
+        """Return the database of a slot, opened by the first thread that asks; for `Slot`."""
         try:
-            if slot.db is None:
-                with slot.lock:
-                    if slot.db is None:
-                        slot.db = self._open(queue)
-            yield slot.db
-        finally:
-            with self._lock:
-                slot.users -= 1
-                if not slot.users and slot.db is None:
-                    self._slots.pop(queue, None)
-                surplus = self._take_surplus() if len(self._slots) > self._limit else ()
+            with slot.lock:
+                if slot.db is None:
+                    slot.db = self._open(slot.queue)
+                return slot.db
+        except BaseException:
+            self.leave(slot)
+            raise
+
+    def leave(self, slot: Slot) -> None:
+        """Count a user of a slot less, and close what is too much; for `Slot`."""
+        with self._lock:
+            slot.users -= 1
+            if not slot.users and slot.db is None:
+                self._slots.pop(slot.queue, None)
+            surplus = self._take_surplus() if len(self._slots) > self._limit else ()
+            if self._closing:
                 self._idle.notify_all()
-            for unused, db in surplus:
-                if not self._closer.take(unused, db):
-                    self._unsettled.add(unused)
-                    _close(unused, db, settle=False)
+        for unused, db in surplus:
+            if not self._closer.take(unused, db):
+                self._unsettled.add(unused)
+                _close(unused, db, settle=False)
 
     def is_open(self, queue: Queue) -> bool:
         """Return whether a queue's database is open."""
@@ -118,8 +139,9 @@ class Databases:
     def close(self) -> None:
         """Wait until no database is in use, and close them all."""
         with self._idle:
+            self._closing = True
             self._idle.wait_for(lambda: not any(slot.users for slot in self._slots.values()))
-            slots, self._slots = self._slots, OrderedDict()
+            slots, self._slots, self._closing = self._slots, OrderedDict(), False
         self._closer.finish()
         for queue, slot in slots.items():
             if slot.db is not None:

@@ -95,17 +95,18 @@ class JobStore:
         """
         if not self._exists(queue):
             return [None] * len(puts)
-        with self._databases.use(queue) as db, db.lock.held(db.lock_timeout if lock_timeout is None else lock_timeout):
-            # Under the lock: locations mean something within a generation only, so none may begin before the commit.
-            generation = db.generation
-            items = [
-                (put.id, put.data, put.after.location)
-                if put.after is not None and put.after.generation == generation
-                else (put.id, put.data, _condition(db, generation, put.id, put.after))
-                for put in puts
-            ]
+        with self._databases.use(queue) as db:
+
+            def make(generation: int) -> list[tuple[int, bytes, int | None]]:
+                return [
+                    (put.id, put.data, put.after.location)
+                    if put.after is not None and put.after.generation == generation
+                    else (put.id, put.data, _condition(db, generation, put.id, put.after))
+                    for put in puts
+                ]
+
             try:
-                located = db.set_many(items)
+                generation, located = db.set_made(make, lock_timeout=lock_timeout)
             except RecordTooLarge as e:
                 raise _too_large(e, None) from None
         return [
