@@ -61,7 +61,14 @@ class Dispatcher(Generic[C]):
         self._noted = noted
         self._max_batch = max_batch
 
-    async def answer(self, data: bytes, context: C, admit: Callable[[int], None] = lambda number: None) -> bytes | None:
+    async def answer(
+        self,
+        data: bytes,
+        context: C,
+        admit: Callable[[int], None] = lambda number: None,
+        room: Callable[[int], bool] = lambda size: True,
+        no_room: Callable[[], RpcError] = lambda: RpcError(Code.TOO_LARGE, "Too large"),
+    ) -> bytes | None:
         """Return the answer to a message, None if there is none: it holds notifications alone.
 
         Entries of a batch run concurrently; their answers stand in the order of the calls.
@@ -70,6 +77,9 @@ class Dispatcher(Generic[C]):
             data: the message.
             context: what its calls carry.
             admit: called with the number of calls before any of them runs; raises `RpcError` to refuse all.
+            room: called with the size of each larger answer; returns whether there is room for it. If not, the answer
+                is an error, unless its call has changed something.
+            no_room: returns that error.
         """
         try:
             requests, is_batch = read_requests(data, self._max_batch)
@@ -77,28 +87,44 @@ class Dispatcher(Generic[C]):
         except RpcError as e:
             return encode_error(None, e)
         if not is_batch:
-            return await self._one(requests[0], context)
-        answers = await asyncio.gather(*self._bounded(requests, context))
+            return self._fitting(requests[0], await self._one(requests[0], context), room, no_room)
+        answers = await asyncio.gather(*self._bounded(requests, context, room, no_room))
         told = [answer for answer in answers if answer is not None]
         return encode_batch(told) if told else None
 
-    def _bounded(self, requests: Sequence[Request | RpcError], context: C) -> Iterator[Awaitable[bytes | None]]:
+    def _bounded(
+        self,
+        requests: Sequence[Request | RpcError],
+        context: C,
+        room: Callable[[int], bool],
+        no_room: Callable[[], RpcError],
+    ) -> Iterator[Awaitable[bytes | None]]:
         """Yield the answers of a batch; what is beyond `MOST_ANSWERS` is refused, unless its call changed something."""
         size = 0
 
         async def one(request: Request | RpcError) -> bytes | None:
             nonlocal size
             answer = await self._one(request, context)
-            if answer is None or isinstance(request, RpcError):
-                return answer
-            is_large = len(answer) > SMALL and size + len(answer) > MOST_ANSWERS
-            if is_large and not self._changes(request.method):
-                told = {"expected": f"answers of at most {MOST_ANSWERS:,} bytes together", "hint": "call it alone"}
-                return encode_error(request.id, RpcError(Code.TOO_LARGE, "Too large", told))
-            size += len(answer)
+            told = {"expected": f"answers of at most {MOST_ANSWERS:,} bytes together", "hint": "call it alone"}
+            too_large = RpcError(Code.TOO_LARGE, "Too large", told)
+            answer = self._fitting(request, answer, lambda more: size + more <= MOST_ANSWERS, lambda: too_large)
+            answer = self._fitting(request, answer, room, no_room)
+            size += len(answer or b"")
             return answer
 
         return (one(request) for request in requests)
+
+    def _fitting(
+        self,
+        request: Request | RpcError,
+        answer: bytes | None,
+        room: Callable[[int], bool],
+        no_room: Callable[[], RpcError],
+    ) -> bytes | None:
+        """Return an answer, or an error in its place if there is no room for it."""
+        if answer is None or len(answer) <= SMALL or isinstance(request, RpcError) or room(len(answer)):
+            return answer
+        return answer if self._changes(request.method) else encode_error(request.id, no_room())
 
     def _changes(self, name: str) -> bool:
         method = self.methods.get(name)

@@ -15,7 +15,7 @@ from herojobs.jsonrpc.codes import Code
 from herojobs.server.backend import Backend
 from herojobs.server.caller import Caller, Stream
 from herojobs.server.errors import translate
-from herojobs.server.limits import Limiter
+from herojobs.server.limits import Limiter, Memory
 from herojobs.server.login import bearer_of, key_of
 from herojobs.server.owner import Owners
 
@@ -37,6 +37,7 @@ class Gate:
         self.settings = backend.settings
         self._behind_proxy = behind_proxy
         self._limiter = Limiter(self.settings.server_rate, self.settings.server_burst)
+        self.memory = Memory()
         self._owners = Owners()
         backend.at_close(self._owners.close)
 
@@ -92,9 +93,7 @@ class Gate:
         Raises:
             RpcError: it makes too many.
         """
-        client = scope.get("client")
-        who = caller.session.id if caller.session is not None else f"@{client[0] if client else ''}"
-        self._limiter.take(who, number)
+        self._limiter.take(who_of(caller, scope), number)
 
     def _is_local(self, scope: Scope, headers: Mapping[str, str]) -> bool:
         """Return whether a request comes from our user on this machine.
@@ -117,6 +116,12 @@ class Gate:
         if not client or not client[0]:
             return True  # a Unix socket
         return _is_loopback(client[0])
+
+
+def who_of(caller: Caller, scope: Scope) -> str:
+    """Return for whom limits count a caller: for its session, else for the address that it comes from."""
+    client = scope.get("client")
+    return caller.session.id if caller.session is not None else f"@{client[0] if client else ''}"
 
 
 @lru_cache(maxsize=1024)

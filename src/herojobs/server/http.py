@@ -26,8 +26,9 @@ from herojobs.ourdb import OurDBError
 from herojobs.server import access, document, health, noting
 from herojobs.server.backend import Backend
 from herojobs.server.caller import Caller
-from herojobs.server.connections import Gate, url_of
+from herojobs.server.connections import Gate, url_of, who_of
 from herojobs.server.errors import translate
+from herojobs.server.limits import Hold, no_room
 from herojobs.server.login import Login
 from herojobs.server.methods import METHODS
 from herojobs.server.metrics import Metrics
@@ -36,6 +37,8 @@ from herojobs.server.websocket import WebSockets
 JSON = b"application/json"
 MOST_OF_STRANGERS = 65_536
 """Bytes of a body that are read of who shows no valid key."""
+LARGE = 65_536
+"""Bytes of an answer that a slow reader holds up: less is the connection's own buffer's."""
 BODY_TIMEOUT = 60.0
 """Seconds in which a request's body must have come."""
 _STATUSES = {
@@ -104,8 +107,15 @@ class _Rpc:
         if refused is not None:
             await _send(send, 415 if refused.code == Code.INVALID_REQUEST else 403, encode_error(None, refused))
             return
+        with Hold(self._gate.memory) as hold:
+            await self._answer(scope, headers, receive, send, hold)
+
+    async def _answer(self, scope: Scope, headers: Mapping[str, str], receive: Receive, send: Send, hold: Hold) -> None:
+        most, has_room = self._most_of(scope, headers, hold)
+        if not has_room:
+            await _send(send, 429, encode_error(None, no_room()), more=((b"connection", b"close"),))
+            return
         try:
-            most = self._most_of(scope, headers)
             async with asyncio.timeout(BODY_TIMEOUT):
                 body = await self._body(headers, receive, most)
         except TimeoutError:
@@ -121,21 +131,34 @@ class _Rpc:
         except RpcError as e:
             await _send(send, 503, encode_error(None, e))
             return
-        answer = await self._dispatcher.answer(body, caller, lambda number: self._gate.admit(caller, scope, number))
+        answer = await self._dispatcher.answer(
+            body,
+            caller,
+            lambda number: self._gate.admit(caller, scope, number),
+            lambda size: hold.take(who_of(caller, scope), size),
+            no_room,
+        )
         if answer is None:
             await _send(send, 204, b"")
         else:
             await _send(send, 200, answer)
 
-    def _most_of(self, scope: Scope, headers: Mapping[str, str]) -> int:
-        """Return the largest body that is read: of who shows no valid key not much, as many strangers may come."""
-        if self._most <= MOST_OF_STRANGERS or 0 <= _length(headers) <= MOST_OF_STRANGERS:
-            return self._most
+    def _most_of(self, scope: Scope, headers: Mapping[str, str], hold: Hold) -> tuple[int, bool]:
+        """Return the largest body that is read, and whether there is room for it.
+
+        Of who shows no valid key not much is read, as many strangers may come.
+        """
+        length = _length(headers)
+        if self._most <= MOST_OF_STRANGERS or 0 <= length <= MOST_OF_STRANGERS:
+            return self._most, True
         try:
-            known = self._gate.caller(scope, headers).session is not None
+            caller = self._gate.caller(scope, headers)
         except RpcError:  # it can't be told now, which is told once the body was read
-            known = False
-        return self._most if known else MOST_OF_STRANGERS
+            return MOST_OF_STRANGERS, True
+        if caller.session is None:
+            return MOST_OF_STRANGERS, True
+        size = length if length >= 0 else self._most
+        return self._most, size > self._most or hold.take(who_of(caller, scope), size)
 
     async def _body(self, headers: Mapping[str, str], receive: Receive, most: int) -> bytes | None:
         """Return the body, None if it is too large; counted while it is read, whatever its length is said to be."""
@@ -268,4 +291,7 @@ async def _send(
     if status == 204:
         headers = list(more)
     await send({"type": "http.response.start", "status": status, "headers": headers})
+    if len(body) > LARGE:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        body = b""  # the rest, which is nothing, waits until this is read
     await send({"type": "http.response.body", "body": body})

@@ -15,10 +15,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from herojobs.errors import RpcError
 from herojobs.jsonrpc import Dispatcher, encode_error, encode_request
 from herojobs.jsonrpc.codes import Code
+from herojobs.jsonrpc.dispatcher import SMALL
 from herojobs.live.events import Event
 from herojobs.names import Queue
 from herojobs.server.caller import Caller
-from herojobs.server.connections import Gate
+from herojobs.server.connections import Gate, who_of
+from herojobs.server.limits import Hold, no_room
 from herojobs.server.login import key_of
 
 MOST_EVENTS = 1000
@@ -186,9 +188,10 @@ class _Connection:
 
     async def _answer(self, data: bytes) -> None:
         try:
-            answer = await self._answer_to(data)
-            if answer is not None:
-                await self._send_answer(answer)
+            with Hold(self._gate.memory) as hold:
+                answer = await self._answer_to(data, hold)
+                if answer is not None:
+                    await self._send_answer(answer)
         finally:
             self._slots.release()
 
@@ -202,7 +205,7 @@ class _Connection:
         finally:
             self._held -= len(answer)
 
-    async def _answer_to(self, data: bytes) -> bytes | None:
+    async def _answer_to(self, data: bytes, hold: Hold) -> bytes | None:
         if len(data) > self._gate.settings.server_max_body:
             return encode_error(None, RpcError(Code.TOO_LARGE, "Too large"))
         try:
@@ -210,7 +213,16 @@ class _Connection:
         except RpcError as e:
             return encode_error(None, e)
         scope = self._websocket.scope
-        return await self._dispatcher.answer(data, caller, lambda number: self._gate.admit(caller, scope, number))
+        who = who_of(caller, scope)
+        if len(data) > SMALL and not hold.take(who, len(data)):
+            return encode_error(None, no_room())
+        return await self._dispatcher.answer(
+            data,
+            caller,
+            lambda number: self._gate.admit(caller, scope, number),
+            lambda size: hold.take(who, size),
+            no_room,
+        )
 
     async def _tell(self) -> None:
         """Send events as they come; the connection's own flow control says how fast it is read."""
