@@ -20,11 +20,12 @@ test: .venv/dev.stamp rhai node ## install, lint, type-check, run all tests
 	mypy
 	$(PY) -m pytest -n 4 --dist worksteal || $(PY) -m pytest --last-failed --last-failed-no-failures=none --maxfail=1 -v  # alone
 
-bench: .venv/dev.stamp rhai ## measure HeroJobs' own speed
+bench: .venv/dev.stamp rhai ## measure HeroJobs' own speed, and beside it the queues that bench-peers has installed
 	herojobs bench
+	@$(PY) -m benchmarks.peers --quick
 
-bench-peers: .venv/dev.stamp rhai ## measure HeroJobs beside other queues (about 40 minutes)
-	$(PY) -m benchmarks.peers --write
+bench-peers: .venv/dev.stamp rhai ## install other queues and measure HeroJobs beside them (up to 40 minutes; RESUME=1: go on)
+	$(PY) -m benchmarks.peers --write --minutes 38 $(if $(filter 1,$(RESUME)),--resume)
 
 chaos: .venv/run.stamp rhai ## faults on real processes, for some minutes: does every job end, once?
 	herojobs chaos --jobs 20000 --rate 300

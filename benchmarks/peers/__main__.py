@@ -18,7 +18,7 @@ from benchmarks.peers import report
 from benchmarks.peers.environments import CannotInstall, constants, is_installed, names, python_of
 from benchmarks.peers.figures import Measure, figures, has, of_drain
 from benchmarks.peers.measure import Bench, Failed, bench
-from benchmarks.peers.results import Results, Taken
+from benchmarks.peers.results import FILE, QUICK_FILE, Results, Taken
 
 USUAL = 7.0
 """Seconds that a measurement takes as long as nothing is known of it."""
@@ -34,7 +34,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=0, help="begin no round that wouldn't end within these")
     parser.add_argument("--resume", action="store_true", help="go on with a run of the same settings")
     parser.add_argument("--write", action="store_true", help="write tables and chart to docs/")
+    parser.add_argument("--quick", action="store_true", help="what is installed, once, the main figures, 5,000 jobs")
     options = parser.parse_args()
+    if options.quick:
+        options.installed, options.rounds, options.jobs, options.figures = True, 1, 5_000, "single,sync,async,trips"
     wanted, asked = set(options.only.split(",")) - {""}, set(options.figures.split(",")) - {""}
     if unknown := wanted - set(names()):
         parser.error(f"no such peer: {', '.join(sorted(unknown))}; there are {', '.join(names())}")
@@ -43,7 +46,14 @@ def main() -> None:
     pythons, missing = _pythons(wanted, options.installed)
     measured = {name: work for name, work in figures(options.jobs).items() if not asked or name in asked}
     settings = {"peers": sorted(pythons), "figures": sorted(measured), "rounds": options.rounds, "jobs": options.jobs}
-    results = Results(settings, options.resume)
+    results = Results(settings, options.resume, QUICK_FILE if options.quick else FILE)
+    if options.installed and not any(constants(name)["PACKAGES"] for name in pythons):
+        print(
+            "No other queue is installed to be measured beside HeroJobs: `make bench-peers` installs and measures them."
+        )
+        return
+    if options.quick:
+        print("HeroJobs beside its peers, in one run:", flush=True)
     with bench() as place, suppress(KeyboardInterrupt):  # what is there by then is told
         _run(place, results, measured, pythons, options.rounds, options.minutes * 60)
     faults = missing | results.faults()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from benchmarks.page import RESULTS
 
 FILE = RESULTS / "peers.json"
+QUICK_FILE = RESULTS / "peers-quick.json"
 START = 3.0
 """Seconds of a measurement that don't depend on the number of jobs, about."""
 Samples = dict[str, dict[str, list[float]]]
