@@ -20,7 +20,7 @@ from benchmarks.peers.figures import Measure, figures, has, of_drain
 from benchmarks.peers.measure import Bench, Failed, bench
 from benchmarks.peers.results import FILE, QUICK_FILE, Results, Taken
 
-USUAL = 7.0
+USUAL = 5.0
 """Seconds that a measurement takes as long as nothing is known of it."""
 
 
@@ -31,7 +31,12 @@ def main() -> None:
     parser.add_argument("--figures", default="", help=f"figures, by comma, of {', '.join(figures(1))} (all)")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each figure; medians are shown (5)")
     parser.add_argument("--jobs", type=int, default=20_000, help="jobs of a drain, fewer for slow peers (20000)")
-    parser.add_argument("--minutes", type=float, default=0, help="begin no round that wouldn't end within these")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=0,
+        help="begin no further round that wouldn't end within these, and end then (none)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with a run of the same settings")
     parser.add_argument("--write", action="store_true", help="write tables and chart to docs/")
     parser.add_argument("--quick", action="store_true", help="what is installed, once, the main figures, 5,000 jobs")
@@ -92,7 +97,7 @@ def _run(
         measured: the figures.
         pythons: the interpreters of the peers.
         rounds: how many.
-        limit: seconds; a round that wouldn't end within these isn't begun, 0 = none.
+        limit: seconds to end within: a further round that wouldn't isn't begun; 0 = none.
     """
     began = time.monotonic()
     pairs = [(figure, name) for figure in measured for name in pythons if has(place, pythons[name], name, figure)]
@@ -109,11 +114,14 @@ def _run(
     for number in range(rounds):
         left = sum(map(expected, range(number, rounds)))
         spent = time.monotonic() - began
-        if limit and spent + expected(number) > limit:
+        if limit and number and spent + expected(number) > limit:
             _tell(f"after {_minutes(spent)}: no time for round {number + 1}")
             return
         _tell(f"round {number + 1} after {_minutes(spent)}, about {_minutes(left)} to go")
         for figure, name in missing(number):
+            if limit and time.monotonic() - began > limit:
+                _tell(f"after {_minutes(limit)}: no time for the rest of round {number + 1}")
+                return
             _one(place, results, measured[figure], pythons[name], number, figure, name)
 
 

@@ -11,8 +11,6 @@ from benchmarks.page import RESULTS
 
 FILE = RESULTS / "peers.json"
 QUICK_FILE = RESULTS / "peers-quick.json"
-START = 3.0
-"""Seconds of a measurement that don't depend on the number of jobs, about."""
 Samples = dict[str, dict[str, list[float]]]
 """Figures by their title, then by peer."""
 
@@ -51,8 +49,8 @@ class Results:
         self._settings = settings
         before = json.loads(file.read_text()) if file.exists() else {}
         earlier = [Taken(*each) for each in before.get("taken", [])]
-        grown = settings["jobs"] / before.get("settings", settings)["jobs"]
-        self._lasted = {(each.figure, each.peer): START + max(0.0, each.seconds - START) * grown for each in earlier}
+        alike = earlier if before.get("settings", {}).get("jobs") == settings["jobs"] else []
+        self._lasted = {(each.figure, each.peer): each.seconds for each in alike}
         self.taken = earlier if resume and before.get("settings") == settings else []
 
     def add(self, taken: Taken) -> None:
