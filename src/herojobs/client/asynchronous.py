@@ -102,7 +102,7 @@ class AsyncHeroJobs:
             after,
             on_failure,
         )
-        return (await self.submit_many([job], if_exists=if_exists))[0]
+        return await (await self._core()).submit(job, self._session_key, if_exists)
 
     async def submit_many(self, jobs: Iterable[Job | Mapping[str, Any]], *, if_exists: str = "return") -> list[Job]:
         """Store and queue many jobs, in batches; see `HeroJobs.submit_many`."""

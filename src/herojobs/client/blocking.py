@@ -154,7 +154,7 @@ class HeroJobs:
             after,
             on_failure,
         )
-        return self.submit_many([job], if_exists=if_exists)[0]
+        return run_sync(self._core.submit(job, self._session_key, if_exists))
 
     def submit_many(self, jobs: Iterable[Job | Mapping[str, Any]], *, if_exists: str = "return") -> list[Job]:
         """Store and queue many jobs, in batches.

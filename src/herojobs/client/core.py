@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,37 +16,26 @@ from typing import Any, NamedTuple
 from herojobs import job as jobs
 from herojobs.client.again import Again
 from herojobs.client.flows import Flows
-from herojobs.client.given import AnyRef, as_job, as_ref, redis_key
+from herojobs.client.given import AnyRef, as_ref, redis_key
 from herojobs.client.prune import Pruner
 from herojobs.client.rules import RuleBook
+from herojobs.client.submissions import JOBS_A_CALL, Submissions
 from herojobs.errors import (
-    Forbidden,
-    InvalidJob,
     JobConflict,
     JobNotFound,
-    RedisUnavailable,
-    SubmissionUnconfirmed,
-    Unauthorized,
     WaitTimeout,
-    did_you_mean,
 )
-from herojobs.job import Job, JobStatus, Reason, now_ms, validate
+from herojobs.job import Job, JobStatus, Reason, now_ms
 from herojobs.live import admin
 from herojobs.live.admin import Progress
-from herojobs.live.call import Call
-from herojobs.live.calls import expire_at, submit
 from herojobs.live.redis import Redis
 from herojobs.names import Queue, Ref
-from herojobs.ourdb import OurDBError
-from herojobs.sessions import Role, Sessions
+from herojobs.sessions import Sessions
 from herojobs.settings import Settings
 from herojobs.store import Found, JobIndex, JobStore, Put
-from herojobs.store.keys import KeyedJobs, has_keys
+from herojobs.store.keys import KeyedJobs
 from herojobs.store.rules import RuleFile
 
-JOBS_A_CALL = 500
-"""Jobs that one Redis call submits; more would hold up other clients."""
-IF_EXISTS = ("return", "raise")
 RECHECK = 1.0
 """Seconds after which `wait` looks at the job itself, should an event have been lost with a connection."""
 
@@ -97,6 +86,8 @@ class Core:
         self._sessions = sessions
         self._apart = apart
         self._keyed = KeyedJobs(settings, store)
+        submissions = Submissions(settings, redis, store, self._keyed, sessions)
+        self.submit, self.submit_many = submissions.submit, submissions.submit_many
         self.again = Again(redis, store, self._keyed, index, self.submit_many, apart)
         """What runs jobs once more."""
         self.flows = Flows(store, index, self.submit_many, self.cancel, apart)
@@ -105,112 +96,6 @@ class Core:
         """What deletes jobs past their retention."""
         self.rules = RuleBook(settings, RuleFile(settings.home), redis)
         """What is paused and limited."""
-
-    # in
-
-    async def submit_many(
-        self, given: Iterable[Job | Mapping[str, Any]], session_key: str = "", if_exists: str = "return"
-    ) -> list[Job]:
-        """Validate all jobs, store them, queue them; see `HeroJobs.submit_many`."""
-        if if_exists not in IF_EXISTS:
-            raise InvalidJob("if_exists", if_exists, "no such way", did_you_mean(if_exists, IF_EXISTS))
-        new = [as_job(each) for each in given]
-        if len({id(job) for job in new}) < len(new):
-            raise InvalidJob("jobs", f"{len(new)} jobs", "the same Job object is in it twice", "an object for each job")
-        by_queue: dict[Queue, list[Job]] = {}
-        now = now_ms()
-        for job in new:
-            queue = validate(job, max_params=self._settings.max_params)
-            job.created_ms = now
-            job.session_key = job.session_key or session_key
-            job.time_scheduled = job.time_scheduled or now // 1000
-            if job.after:
-                self.flows.prepare(job)
-            by_queue.setdefault(queue, []).append(job)
-        if self._settings.require_session:
-            await self._check_keys(by_queue)
-        await self._redis.connect()  # while nothing is written yet
-        pending: list[tuple[Queue, list[Job], Call[Any]]] = []
-        instead: dict[int, Job] = {}
-        for queue, group, written in self._stored(by_queue, if_exists == "raise", instead):
-            for start in range(0, len(group), JOBS_A_CALL):
-                part = group[start : start + JOBS_A_CALL]
-                entries = [
-                    (job.job_id, data, job.time_scheduled * 1000, job.priority)
-                    for job, data in zip(part, written[start : start + JOBS_A_CALL], strict=True)
-                ]
-                pending.append((queue, part, submit(queue, entries)))
-                if expiring := [(job.job_id, job.expires_at * 1000) for job in part if job.expires_at]:
-                    pending.append((queue, [], expire_at(queue, expiring)))
-        for job in instead.values():
-            if job.status == JobStatus.NEW and not job.time_start:  # perhaps its client died before it queued it
-                entry = (job.job_id, jobs.encode(job), job.time_scheduled * 1000, job.priority)
-                pending.append((job.queue, [], submit(job.queue, [entry])))
-        try:
-            answers = await self._redis.run_many([call for _, _, call in pending])
-        except RedisUnavailable as e:
-            raise SubmissionUnconfirmed([str(job.ref) for job in new], e) from e
-        for (queue, part, _), answer in zip(pending, answers, strict=True):
-            if part and answer.existing:
-                await self._rename(queue, part, {existing.id for existing in answer.existing})
-        return [instead.get(id(job), job) for job in new] if instead else new
-
-    async def _check_keys(self, by_queue: Mapping[Queue, list[Job]]) -> None:
-        """Raise `AccessDenied` unless every job has a key that allows it; the WatchDog would refuse it later."""
-        known = await self._sessions.check_many({job.session_key for g in by_queue.values() for job in g}, self._redis)
-        for queue, group in by_queue.items():
-            for session in {known[job.session_key] for job in group}:
-                if session is None:
-                    raise Unauthorized("jobs need a valid session key here (setting require_session)")
-                if why := session.refusal(Role.SUBMITTER, queue.circle):
-                    raise Forbidden(why)
-
-    def _stored(
-        self, by_queue: Mapping[Queue, list[Job]], must_be_new: bool, instead: dict[int, Job]
-    ) -> list[tuple[Queue, list[Job], list[bytes]]]:
-        """Store jobs in OurDB, all or, where a database can't be written, none; return them with their JSON.
-
-        Those whose key another job has aren't stored; that one is noted in `instead`, by the `id` of the object.
-        """
-        stored: list[tuple[Queue, list[Job], list[bytes]]] = []
-        try:
-            for queue, group in by_queue.items():
-                if any(map(has_keys, group)):
-                    kept = self._keyed.add_many(queue, group, must_be_new=must_be_new)
-                    instead |= {id(job): each.job for job, each in zip(group, kept, strict=True) if each.job is not job}
-                    fresh = [each for job, each in zip(group, kept, strict=True) if each.job is job]
-                    stored.append((queue, [each.job for each in fresh], [each.data for each in fresh]))
-                else:
-                    stored.append((queue, group, self._store.add_many(queue, group)))
-                self._store.remember_spelling(queue, group[0].circle_id, group[0].topic)
-        except BaseException as e:
-            left = []
-            for queue, group, _ in stored:
-                try:
-                    self._store.delete(queue, [job.job_id for job in group])
-                except (OurDBError, OSError):
-                    left += [str(job.ref) for job in group]
-                else:
-                    for job in group:
-                        job.job_id = 0
-            if left:
-                raise SubmissionUnconfirmed(left, e) from e
-            raise
-        return stored
-
-    async def _rename(self, queue: Queue, part: list[Job], taken: set[int]) -> None:
-        """Give jobs another id whose Redis key a foreign program has used already."""
-        moved = [job for job in part if job.job_id in taken and not self._has_run(queue, job)]
-        if not moved:
-            return
-        self._store.delete(queue, [job.job_id for job in moved])
-        for job in moved:
-            job.job_id = 0
-        await self.submit_many(moved)
-
-    def _has_run(self, queue: Queue, job: Job) -> bool:
-        """Return whether reconciliation was faster than we and the job has gone on since."""
-        return self._store.get(queue, job.job_id).status != JobStatus.NEW
 
     def close(self) -> None:
         """Close what only the core has open."""

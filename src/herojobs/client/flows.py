@@ -59,6 +59,25 @@ class Chains:
         return parts, submitted
 
 
+def prepare(job: Job, store: JobStore) -> None:
+    """Check what a new job comes after, and give it its flow's tag.
+
+    Raises:
+        InvalidJob: one of these doesn't exist, or belongs to another circle.
+    """
+    refs = [Ref.parse(each.ref) for each in job.after]
+    job.after = [After(str(ref), each.on_failure) for ref, each in zip(refs, job.after, strict=True)]
+    tags = dict.fromkeys(job.tags)
+    for ref in refs:
+        try:
+            found = store.get(*ref)
+        except JobNotFound:
+            raise InvalidJob("after", str(ref), "there is no such job") from None
+        if len(tags) < len(job.tags) + MOST_FLOWS:
+            tags.update(dict.fromkeys(flow_tags(found, ref)))
+    job.tags = list(tags)
+
+
 class Flows(Chains):
     """Submits, finds and cancels flows.
 
@@ -83,24 +102,6 @@ class Flows(Chains):
         self._index = index
         self._cancel = cancel
         self._apart = apart
-
-    def prepare(self, job: Job) -> None:
-        """Check what a new job comes after, and give it its flow's tag.
-
-        Raises:
-            InvalidJob: one of these doesn't exist, or belongs to another circle.
-        """
-        refs = [Ref.parse(each.ref) for each in job.after]
-        job.after = [After(str(ref), each.on_failure) for ref, each in zip(refs, job.after, strict=True)]
-        tags = dict.fromkeys(job.tags)
-        for ref in refs:
-            try:
-                found = self._store.get(*ref)
-            except JobNotFound:
-                raise InvalidJob("after", str(ref), "there is no such job") from None
-            if len(tags) < len(job.tags) + MOST_FLOWS:
-                tags.update(dict.fromkeys(flow_tags(found, ref)))
-        job.tags = list(tags)
 
     def is_waiting(self, job: Job) -> bool:
         """Return whether something that a job comes after isn't over."""

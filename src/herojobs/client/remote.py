@@ -17,11 +17,12 @@ import msgspec
 
 from herojobs.client.again import COPIED, ONE_JOBS_OWN
 from herojobs.client.answers import error_of, of_status
-from herojobs.client.core import IF_EXISTS, QueueInfo
+from herojobs.client.core import QueueInfo
 from herojobs.client.flows import Chains
 from herojobs.client.given import AnyRef, as_job, as_ref
 from herojobs.client.http import Http, Reply
 from herojobs.client.prune import Pruned
+from herojobs.client.submissions import IF_EXISTS
 from herojobs.errors import (
     InvalidJob,
     LimitExceeded,
@@ -109,6 +110,10 @@ class RemoteCore:
         await self._http.close()
 
     # in
+
+    async def submit(self, job: Job, session_key: str = "", if_exists: str = "return") -> Job:
+        """Submit a new job; see `HeroJobs.submit`."""
+        return (await self.submit_many((job,), session_key, if_exists))[0]
 
     async def submit_many(
         self, given: Iterable[Job | Mapping[str, Any]], session_key: str = "", if_exists: str = "return"

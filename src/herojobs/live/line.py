@@ -25,13 +25,27 @@ LOADING_PAUSE = 0.02
 """Seconds between two looks whether a server has loaded its data."""
 READ_SIZE = 65_536
 """Bytes that one read takes at most."""
-_NOTHING = object()
+NOTHING = object()
+"""What a reader gives when no reply is complete."""
 
 
 def packed(commands: Sequence[Sequence[str | bytes | int]]) -> bytes:
     """Return commands as they are sent; redis-py's asynchronous connections do it in Python, six times slower."""
     pack: Callable[[tuple[Any, ...]], bytes] = pack_command  # its stub allows one argument only
     return b"".join([pack(tuple(command)) for command in commands])
+
+
+def make_reader() -> Any:
+    """Return what makes replies of bytes, and exceptions of redis-py's of error replies."""
+    return Reader(protocolError=InvalidResponse, replyError=BaseParser.parse_error, notEnoughData=NOTHING)
+
+
+def raise_trouble(replies: list[Any]) -> list[Any]:
+    """Return replies, unless one says that the server isn't ready for any command."""
+    for reply in replies:
+        if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
+            raise reply
+    return replies
 
 
 class Line:
@@ -60,9 +74,7 @@ class Line:
                 self._socket.setsockopt(SOL_SOCKET, SO_SNDTIMEO, limit)
             self._poller = select.poll()
             self._poller.register(self._socket, select.POLLIN)
-            self._reader: Any = Reader(
-                protocolError=InvalidResponse, replyError=BaseParser.parse_error, notEnoughData=_NOTHING
-            )
+            self._reader = make_reader()
             self._await_data()
         except BaseException:
             self.close()
@@ -85,6 +97,9 @@ class Line:
         except OSError as e:
             raise Broken(f"Error while writing to socket: {e}") from e
 
+    async def drain(self) -> None:
+        """Do nothing: what was sent is on its way."""
+
     def receive(self, count: int) -> list[Any]:
         """Return the next `count` replies; an error reply stands as a value.
 
@@ -95,13 +110,11 @@ class Line:
         gets = self._reader.gets
         while len(replies) < count:
             reply = gets()
-            if reply is _NOTHING:
+            if reply is NOTHING:
                 self._read()
-            elif isinstance(reply, Exception) and not isinstance(reply, ResponseError):
-                raise reply
             else:
                 replies.append(reply)
-        return replies
+        return raise_trouble(replies)
 
     def next_push(self, timeout: float) -> Any:
         """Return what comes next, None if nothing did within `timeout` seconds.
@@ -110,7 +123,7 @@ class Line:
             as `send`.
         """
         deadline = time.monotonic() + timeout
-        while (reply := self._reader.gets()) is _NOTHING:
+        while (reply := self._reader.gets()) is NOTHING:
             left = max(0.0, deadline - time.monotonic())
             if not self._poller.poll(left * 1000):
                 return None

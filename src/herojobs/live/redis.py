@@ -7,10 +7,7 @@ microseconds to each call, and retries that repeat what may have been done.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import select
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
@@ -20,25 +17,23 @@ from redis.asyncio import connection as asynchronous
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.connection import Connection
-from redis.exceptions import BusyLoadingError, RedisError, ResponseError
-from redis.exceptions import ConnectionError as Broken
+from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from herojobs.errors import EmbeddedRedisError
+from herojobs.live.async_line import AsyncLine
 from herojobs.live.call import JobKey
 from herojobs.live.channels import Subscription
-from herojobs.live.line import LOADING_PAUSE, Line, packed
+from herojobs.live.line import Line, packed
 from herojobs.live.listener import Listener
 from herojobs.live.subscription import Hub
-from herojobs.live.transport import Command, Redis, Waiting, run_sync
-from herojobs.live.trouble import TIMEOUT, refused, unreachable
+from herojobs.live.transport import Redis, Waiting, run_sync
+from herojobs.live.trouble import TIMEOUT, TROUBLE, refused, unreachable
 from herojobs.names import Queue
 
 __all__ = ["AsyncRedis", "BlockingRedis", "Control", "Redis", "Waiting", "run_sync"]
 
 MOST_WAKE_LISTS = 1000
 """Lists that one BLPOP blocks on; each costs Redis a little whenever the wait begins and ends."""
-_TROUBLE = (RedisError, OSError, EmbeddedRedisError)
 
 
 class BlockingRedis(Redis):
@@ -48,69 +43,8 @@ class BlockingRedis(Redis):
         super().__init__(url, cluster=cluster, revive=revive)
         self._kind: Any = self._options.pop("connection_class", Connection)
         self._options["retry"] = Retry(NoBackoff(), 0)
-        self._free: list[Line] = []
-        self._listener = Listener(self._open)
+        self._listener = Listener(self._new)
         self._pid = os.getpid()
-
-    async def connect(self) -> None:
-        """Make sure that the server can be reached; see `Redis.connect`."""
-        self._free.append(self._take())
-
-    async def exchange(self, commands: Sequence[Command], repeatable: bool = False) -> list[Any]:
-        """Send commands in one round trip; see `Redis.exchange`."""
-        try:
-            line = self._take()
-            try:
-                return self._exchange(line, commands)
-            except Broken:
-                if not repeatable:
-                    raise
-                return self._exchange(self._take(), commands)
-        except _TROUBLE as e:
-            raise unreachable(self.address, e) from e
-
-    def _exchange(self, line: Line, commands: Sequence[Command]) -> list[Any]:
-        try:
-            line.send(packed(commands))
-            replies = line.receive(len(commands))
-        except BaseException:
-            line.close()
-            raise
-        self._free.append(line)
-        return replies
-
-    def _take(self) -> Line:
-        """Return a connection that stands, checked without a round trip, or a new one.
-
-        Raises:
-            RedisUnavailable: the server can't be reached.
-        """
-        self._heed_fork()
-        while self._free:
-            with contextlib.suppress(IndexError):  # another thread took it
-                line = self._free.pop()
-                if line.is_quiet():
-                    return line
-                line.close()
-        return self._open()
-
-    def _heed_fork(self) -> None:
-        """In a forked child leave the parent's connections alone."""
-        if self._pid != os.getpid():
-            self._free, self._listener, self._pid = [], Listener(self._open), os.getpid()
-
-    def _open(self) -> Line:
-        """Return a new connection, having the server started where that is ours to do."""
-        try:
-            return Line(self._kind(**self._options))
-        except _TROUBLE as e:
-            if self._revive is None:
-                raise unreachable(self.address, e) from e
-        try:
-            self._revive()
-            return Line(self._kind(**self._options))
-        except _TROUBLE as e:
-            raise unreachable(self.address, e) from e
 
     async def close(self) -> None:
         """Close all connections; the transport can be used again."""
@@ -122,6 +56,35 @@ class BlockingRedis(Redis):
         """Subscribe to a channel; see `Redis.subscribed`."""
         self._heed_fork()
         return self._listener.subscribed(channel, id)
+
+    async def take(self) -> Any:
+        """Return a connection that stands; see `Redis.take`."""
+        self._heed_fork()
+        return await super().take()
+
+    async def receive(self, line: Line, count: int) -> list[Any]:
+        """Return the next replies of a connection."""
+        return line.receive(count)
+
+    async def _open(self) -> Line:
+        return self._new()
+
+    def _new(self) -> Line:
+        try:
+            return Line(self._kind(**self._options))
+        except TROUBLE as e:
+            if self._revive is None:
+                raise unreachable(self.address, e) from e
+        try:
+            self._revive()
+            return Line(self._kind(**self._options))
+        except TROUBLE as e:
+            raise unreachable(self.address, e) from e
+
+    def _heed_fork(self) -> None:
+        """In a forked child leave the parent's connections alone."""
+        if self._pid != os.getpid():
+            self._free, self._listener, self._pid = [], Listener(self._new), os.getpid()
 
 
 class Control(NamedTuple):
@@ -145,82 +108,8 @@ class AsyncRedis(Redis):
         kind = self._options.pop("connection_class", Connection)
         self._kind: Any = getattr(asynchronous, kind.__name__)
         self._options["retry"] = AsyncRetry(NoBackoff(), 0)
-        self._free: list[Any] = []
-        self._waiter: Any = None
-        self._hub = Hub(self._new)
-
-    async def connect(self) -> None:
-        """Make sure that the server can be reached; see `Redis.connect`."""
-        self._free.append(await self._take())
-
-    async def exchange(self, commands: Sequence[Command], repeatable: bool = False) -> list[Any]:
-        """Send commands in one round trip; see `Redis.exchange`."""
-        try:
-            connection = await self._take()
-            try:
-                return await self._exchange(connection, commands)
-            except Broken:
-                if not repeatable:
-                    raise
-                return await self._exchange(await self._take(), commands)
-        except _TROUBLE as e:
-            raise unreachable(self.address, e) from e
-
-    async def _exchange(self, connection: Any, commands: Sequence[Command]) -> list[Any]:
-        try:
-            await connection.send_packed_command([packed(commands)], check_health=False)
-            replies = []
-            for _ in commands:
-                try:
-                    replies.append(await connection.read_response())
-                except ResponseError as e:
-                    replies.append(e)
-        except BaseException:  # cancelled too: a reply that is still to come would be taken for the next one
-            await connection.disconnect(nowait=True)
-            raise
-        self._free.append(connection)
-        return replies
-
-    async def _take(self) -> Any:
-        """Return a connection that stands, or a new one; see `BlockingRedis._take`."""
-        while self._free:
-            connection = self._free.pop()
-            with contextlib.suppress(*_TROUBLE):
-                if not (await connection.can_read() or _is_readable(connection)):
-                    return connection
-            await connection.disconnect(nowait=True)
-        return await self._new()
-
-    async def _new(self) -> Any:
-        try:
-            return await self._connected()
-        except _TROUBLE as e:
-            if self._revive is None:
-                raise unreachable(self.address, e) from e
-        try:
-            await asyncio.to_thread(self._revive)
-            return await self._connected()
-        except _TROUBLE as e:
-            raise unreachable(self.address, e) from e
-
-    async def _connected(self) -> Any:
-        connection = self._kind(**self._options)
-        try:
-            await connection.connect()
-            deadline = time.monotonic() + TIMEOUT
-            while True:
-                try:
-                    await connection.send_command("PING")
-                    await connection.read_response()
-                    break
-                except BusyLoadingError:
-                    if time.monotonic() > deadline:
-                        raise
-                    await asyncio.sleep(LOADING_PAUSE)
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        return connection
+        self._waiter: AsyncLine | None = None
+        self._hub = Hub(self._open)
 
     async def close(self) -> None:
         """Close all connections; the transport can be used again."""
@@ -229,7 +118,24 @@ class AsyncRedis(Redis):
             self._free.append(self._waiter)
             self._waiter = None
         while self._free:
-            await self._free.pop().disconnect()
+            self._free.pop().close()
+        await asyncio.sleep(0)  # the loop closes the sockets
+
+    async def receive(self, line: AsyncLine, count: int) -> list[Any]:
+        """Return the next replies of a connection."""
+        return await line.receive(count)
+
+    async def _open(self) -> AsyncLine:
+        try:
+            return await AsyncLine.open(self._kind(**self._options))
+        except TROUBLE as e:
+            if self._revive is None:
+                raise unreachable(self.address, e) from e
+        try:
+            await asyncio.to_thread(self._revive)
+            return await AsyncLine.open(self._kind(**self._options))
+        except TROUBLE as e:
+            raise unreachable(self.address, e) from e
 
     def subscribed(self, channel: str, id: int | None = None) -> AbstractAsyncContextManager[Subscription]:
         """Subscribe to a channel; see `Redis.subscribed`."""
@@ -249,23 +155,23 @@ class AsyncRedis(Redis):
             await asyncio.sleep(timeout)
             return None
         waiter, self._waiter = self._waiter, None
-        try:
-            if waiter is None or await waiter.can_read() or _is_readable(waiter):
-                waiter = await self._new()
-        except _TROUBLE:
-            waiter = await self._new()
+        if waiter is not None and not waiter.is_quiet():
+            waiter.close()
+            waiter = None
+        if waiter is None:
+            waiter = await self._open()
         keys = [self.keys.of("herowake", queue) for queue in queues[:MOST_WAKE_LISTS]]
         try:
-            await waiter.send_command("BLPOP", *keys, f"{max(timeout, 0.001):.3f}")
-            reply = await waiter.read_response(timeout=timeout + TIMEOUT)
+            waiter.send(packed([("BLPOP", *keys, f"{max(timeout, 0.001):.3f}")]))
+            (reply,) = await waiter.receive(1, timeout + TIMEOUT)
         except BaseException as e:
-            await waiter.disconnect(nowait=True)
-            if isinstance(e, ResponseError):
-                raise refused(self.address, "BLPOP", e) from e
-            if isinstance(e, _TROUBLE):
+            waiter.close()
+            if isinstance(e, TROUBLE):
                 raise unreachable(self.address, e) from e
             raise
         self._waiter = waiter
+        if isinstance(reply, ResponseError):
+            raise refused(self.address, "BLPOP", reply)
         return self.keys.parse(reply[0].decode()) if reply else None
 
     async def controls(self) -> AsyncIterator[Control]:
@@ -297,11 +203,13 @@ class AsyncRedis(Redis):
         self, prefix: str, on_listening: Callable[[], None] = lambda: None
     ) -> AsyncIterator[tuple[Queue, bytes]]:
         """Yield what is published for any queue on the channels of one kind."""
-        connection = await self._new()
+        line = await self._open()
         try:
-            await connection.send_command("PSUBSCRIBE", f"{prefix}*")
+            line.send(packed([("PSUBSCRIBE", f"{prefix}*")]))
             while True:
-                message = await connection.read_response(timeout=float("inf"))
+                (message,) = await line.receive(1, None)
+                if isinstance(message, ResponseError):
+                    raise refused(self.address, "PSUBSCRIBE", message)
                 if message[0] == b"psubscribe":
                     on_listening()
                 if message[0] != b"pmessage":
@@ -309,19 +217,7 @@ class AsyncRedis(Redis):
                 queue = self.keys.parse(message[2].decode("utf-8", "replace"))
                 if queue is not None:
                     yield queue, message[3]
-        except ResponseError as e:
-            raise refused(self.address, "PSUBSCRIBE", e) from e
-        except _TROUBLE as e:
+        except TROUBLE as e:
             raise unreachable(self.address, e) from e
         finally:
-            await connection.disconnect(nowait=True)
-
-
-def _is_readable(connection: Any) -> bool:
-    """Return whether an idle connection's socket has something to read, thus was closed by the server.
-
-    asyncio notices by itself only at its next round.
-    """
-    poller = select.poll()
-    poller.register(connection._writer.get_extra_info("socket"), select.POLLIN)  # no public way to the socket
-    return bool(poller.poll(0))
+            line.close()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any
 
 from redis.exceptions import RedisError
 
 from herojobs.errors import RedisUnavailable
+from herojobs.live.async_line import AsyncLine
 from herojobs.live.channels import LINGER, PAUSE, SHORTEST, TIMEOUT, Channel, keep
+from herojobs.live.line import packed
 
 log = logging.getLogger("herojobs.live")
 
@@ -55,15 +55,14 @@ class Hub:
         new: opens a connection.
     """
 
-    def __init__(self, new: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(self, new: Callable[[], Awaitable[AsyncLine]]) -> None:
         self._new = new
         self._channels: dict[bytes, Channel] = {}
         self._confirmed: dict[bytes, asyncio.Event] = {}
-        self._connection: Any = None
+        self._line: AsyncLine | None = None
         self._task: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
         self._tidying: dict[bytes, asyncio.TimerHandle] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
     async def subscribed(self, name: str, id: int | None) -> AsyncGenerator[AsyncSubscription]:
@@ -92,24 +91,23 @@ class Hub:
 
     async def close(self) -> None:
         """Close the connection and end what reads from it; it can be used again."""
-        tasks = [*self._leaving, *(() if self._task is None else (self._task,))]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._task = None
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
         for timer in self._tidying.values():
             timer.cancel()
         self._tidying.clear()
         self._channels.clear()
         self._confirmed.clear()
-        await self._drop()
+        self._drop()
 
     async def _subscribe(self, key: bytes, name: str) -> None:
         await self._connect()
         confirmed = self._confirmed.get(key)
         if confirmed is None:
             confirmed = self._confirmed[key] = asyncio.Event()
-            await self._send("SUBSCRIBE", key)
+            self._send("SUBSCRIBE", key)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._read())
         try:
@@ -118,19 +116,20 @@ class Hub:
         except TimeoutError:
             raise RedisUnavailable(f"Redis doesn't confirm the subscription to {name}") from None
 
-    async def _connect(self) -> None:
+    async def _connect(self) -> AsyncLine:
         """Open the connection if there is none, with all subscriptions there are."""
         async with self._opening:
-            if self._connection is None:
-                connection = await self._new()
+            if self._line is None:
+                line = await self._new()
                 if self._confirmed:
-                    await connection.send_command("SUBSCRIBE", *self._confirmed)
-                self._connection = connection
+                    line.send(packed([("SUBSCRIBE", *self._confirmed)]))
+                self._line = line
+            return self._line
 
-    async def _send(self, *command: str | bytes) -> None:
-        if self._connection is not None:
+    def _send(self, command: str, key: bytes) -> None:
+        if self._line is not None:
             with contextlib.suppress(RedisError, OSError):  # the reader notices, and subscribes again
-                await self._connection.send_command(*command)
+                self._line.send(packed([(command, key)]))
 
     def _tidy(self, key: bytes, channel: Channel) -> None:
         """Unsubscribe a channel that nobody has listened to for a while."""
@@ -144,21 +143,15 @@ class Hub:
             return
         del self._channels[key]
         if self._confirmed.pop(key, None) is not None:
-            task = loop.create_task(self._leave(key))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
-
-    async def _leave(self, key: bytes) -> None:
-        if key not in self._channels:  # else somebody has subscribed meanwhile
-            await self._send("UNSUBSCRIBE", key)
+            self._send("UNSUBSCRIBE", key)
 
     async def _read(self) -> None:
         """Hand messages to their subscribers; when the connection breaks, open another and subscribe again."""
         while True:
             try:
-                await self._connect()
+                line = await self._connect()
                 while True:
-                    kind, key, data = await self._connection.read_response(timeout=math.inf)
+                    kind, key, data = (await line.receive(1, None))[0]
                     channel = self._channels.get(key)
                     if channel is not None and kind == b"message":
                         channel.hand_out(data)
@@ -167,10 +160,10 @@ class Hub:
                         self._confirmed[key].set()
             except _TROUBLE as e:
                 log.debug("subscriptions: %s", e)
-                await self._drop()
+                self._drop()
                 await asyncio.sleep(PAUSE)
 
-    async def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+    def _drop(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()

@@ -1,7 +1,7 @@
 """What both transports share: calls become commands, replies become results, trouble becomes one clear error.
 
-A transport only has to implement `exchange`: send commands in one go, and return their replies. Everything else is
-written once, as coroutines; with `herojobs.live.redis.BlockingRedis` they never suspend.
+A transport only has to open connections and to wait for replies. Everything else is written once, as coroutines; with
+`herojobs.live.redis.BlockingRedis` they never suspend.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from redis.connection import parse_url
+from redis.exceptions import ConnectionError as Broken
 from redis.exceptions import NoScriptError, RedisError
 
 from herojobs.errors import RedisUnavailable, SettingsError
@@ -22,7 +23,9 @@ from herojobs.job import is_clock_faked, now_ms
 from herojobs.live.call import Call, script
 from herojobs.live.channels import Subscription
 from herojobs.live.keys import ALIVE, TOPICS, Keys
-from herojobs.live.trouble import TIMEOUT, refused, shown_address
+from herojobs.live.line import packed
+from herojobs.live.pipeline import Pipeline
+from herojobs.live.trouble import TIMEOUT, TROUBLE, refused, shown_address, unreachable
 from herojobs.names import Queue
 
 log = logging.getLogger("herojobs.live")
@@ -66,6 +69,22 @@ class Waiting(NamedTuple):
     wiped: bool
 
 
+class AnyLine(Protocol):
+    """A connection, as `herojobs.live.line` and `herojobs.live.async_line` have them."""
+
+    def is_quiet(self) -> bool:
+        """Return whether there is nothing to read, not even that the server has closed the connection."""
+
+    def send(self, data: bytes) -> None:
+        """Send packed commands."""
+
+    async def drain(self) -> None:
+        """Wait until what was sent is on its way, if that is needed for more to be."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
 class Redis(ABC):
     """A connection to Redis.
 
@@ -83,13 +102,13 @@ class Redis(ABC):
         self.keys = Keys(cluster)
         self._revive = revive
         self._options = _options(url)
+        self._free: list[Any] = []
         self._marker: bytes | None = None
         self._topics: set[Queue] = set()
         self._odd: set[bytes] = set()
         self._found: dict[bytes, Queue | None] = {}
         self._next_scan = 0.0
 
-    @abstractmethod
     async def exchange(self, commands: Sequence[Command], repeatable: bool = False) -> list[Any]:
         """Send commands in one round trip, and return their replies; an error reply stands as a value.
 
@@ -100,14 +119,67 @@ class Redis(ABC):
         Raises:
             RedisUnavailable: no connection, or it broke, or no answer within 5 seconds.
         """
+        data = packed(commands)
+        try:
+            try:
+                return await self._send(await self.take(), data, len(commands))
+            except Broken:
+                if not repeatable:
+                    raise
+                return await self._send(await self.take(), data, len(commands))
+        except TROUBLE as e:
+            raise unreachable(self.address, e) from e
 
-    @abstractmethod
+    async def _send(self, line: Any, data: bytes, count: int) -> list[Any]:
+        try:
+            line.send(data)
+            replies = await self.receive(line, count)
+        except BaseException:  # cancelled too: a reply that is still to come would be taken for the next one
+            line.close()
+            raise
+        self.give_back(line)
+        return replies
+
     async def connect(self) -> None:
         """Make sure that the server can be reached; costs microseconds while a connection stands.
 
         Raises:
             RedisUnavailable: it can't.
         """
+        self.give_back(await self.take())
+
+    async def take(self) -> Any:
+        """Return a connection that stands, checked without a round trip, or a new one.
+
+        Raises:
+            RedisUnavailable: the server can't be reached.
+        """
+        free = self._free
+        while free:
+            try:
+                line = free.pop()
+            except IndexError:  # another thread took it
+                break
+            if line.is_quiet():
+                return line
+            line.close()
+        return await self._open()
+
+    def give_back(self, line: AnyLine) -> None:
+        """Keep a connection that was taken, all of whose answers have come."""
+        self._free.append(line)
+
+    @abstractmethod
+    async def _open(self) -> Any:
+        """Return a new connection, having the server started where that is ours to do.
+
+        Raises:
+            RedisUnavailable: the server can't be reached.
+        """
+
+    @abstractmethod
+    async def receive(self, line: Any, count: int) -> list[Any]:
+        """Return the next replies of a connection."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -143,11 +215,7 @@ class Redis(ABC):
         Raises:
             RedisUnavailable: Redis can't be reached, or refuses one of them; the others may have been done.
         """
-        results = await self.try_many(calls)
-        for result in results:
-            if isinstance(result, RedisUnavailable):
-                raise result
-        return results
+        return self.raise_refused(await self.try_many(calls))
 
     async def try_many(self, calls: Sequence[Call[Any]]) -> list[Any]:
         """Run calls in one round trip, in their order; return their results, for a refused one the error as a value.
@@ -157,11 +225,25 @@ class Redis(ABC):
         """
         if not calls:
             return []
+        commands = self.commands_of(calls)
+        replies = await self.exchange(commands, all(call.script in REPEATABLE for call in calls))
+        return await self.results_of(calls, commands, replies)
+
+    def pipeline(self) -> Pipeline:
+        """Return what sends calls that may run twice one after another, without waiting for each one's answer."""
+        return Pipeline(self)
+
+    def commands_of(self, calls: Sequence[Call[Any]]) -> list[Command]:
+        """Return what Redis is sent for calls."""
         key = self.keys.queue
         if is_clock_faked():
             calls = [call._replace(args=(call.args[0] or now_ms(), *call.args[1:])) for call in calls]
-        commands = [("EVALSHA", script(name).sha, 1, key(queue), *args) for name, queue, args, _ in calls]
-        replies = await self.exchange(commands, all(call.script in REPEATABLE for call in calls))
+        return [("EVALSHA", script(name).sha, 1, key(queue), *args) for name, queue, args, _ in calls]
+
+    async def results_of(
+        self, calls: Sequence[Call[Any]], commands: Sequence[Command], replies: list[Any]
+    ) -> list[Any]:
+        """Return the results of calls, for a refused one the error; run those again whose script wasn't known."""
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             await self._load({calls[i].script for i in unknown})
@@ -176,6 +258,14 @@ class Redis(ABC):
             else call.parse(reply)
             for call, reply in zip(calls, replies, strict=True)
         ]
+
+    @staticmethod
+    def raise_refused(results: list[Any]) -> list[Any]:
+        """Return results, unless one of them is an error."""
+        for result in results:
+            if isinstance(result, RedisUnavailable):
+                raise result
+        return results
 
     async def command(self, *command: str | bytes | int) -> Any:
         """Send one plain command and return its reply.

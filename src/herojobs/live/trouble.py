@@ -11,6 +11,8 @@ from herojobs.errors import EmbeddedRedisError, RedisUnavailable
 
 TIMEOUT = 5.0
 """Seconds that connecting may take, and each reply."""
+TROUBLE = (RedisError, OSError, EmbeddedRedisError)
+"""What keeps a connection from being opened or used."""
 
 
 def shown_address(url: str) -> str:
