@@ -73,9 +73,10 @@ def _run(hero: HeroJobs, home: Path, jobs: int) -> dict[str, float]:
     hero.empty("bench", "bulk")
     hero.empty("bench", "single")
     for kind, params in (("synchronous", NO_OP), ("asynchronous", ASYNC_NO_OP)):
-        rate, cpu = _drain(hero, home, jobs, params)
-        found[f"drain, {kind} (jobs/s)"] = rate
-        found[f"  CPU of WatchDog and workers (µs a job), {kind}"] = cpu
+        drained = _drain(hero, home, jobs, params)
+        found[f"drain, {kind} (jobs/s)"] = drained.rate
+        found[f"  CPU of WatchDog and workers (µs a job), {kind}"] = drained.cpu
+        found[f"  memory of WatchDog and workers (MB), {kind}"] = drained.memory
     found["round trip, p50 (ms)"] = trips[len(trips) // 2]
     found["round trip, p99 (ms)"] = trips[len(trips) * 99 // 100]
     for sync, count in zip(get_args(Sync), (200, 5_000, 5_000), strict=True):
@@ -101,8 +102,16 @@ def _submit_many(hero: HeroJobs, count: int, params: str, topic: str) -> float:
     return _rate(count, lambda _: hero.submit_many(jobs))
 
 
-def _drain(hero: HeroJobs, home: Path, count: int, params: str) -> tuple[float, float]:
-    """Return jobs a second, and CPU microseconds a job of WatchDog and workers, for a queue filled before."""
+class _Drained(NamedTuple):
+    """Jobs a second; of WatchDog and workers the CPU in microseconds a job, and the memory in MB (PSS)."""
+
+    rate: float
+    cpu: float
+    memory: float
+
+
+def _drain(hero: HeroJobs, home: Path, count: int, params: str) -> _Drained:
+    """Drain a queue filled before."""
     _submit_many(hero, count, params, "drain")
     with _watchdog(home) as process:
         before = _cpu_of_family(process.pid)
@@ -111,7 +120,7 @@ def _drain(hero: HeroJobs, home: Path, count: int, params: str) -> tuple[float, 
             time.sleep(0.01)
         seconds = time.perf_counter() - began
         cpu = _cpu_of_family(process.pid) - before
-    return count / seconds, cpu / count * 1e6
+        return _Drained(count / seconds, cpu / count * 1e6, _memory_of_family(process.pid))
 
 
 def _trips(hero: HeroJobs, home: Path, count: int) -> list[float]:
@@ -153,7 +162,17 @@ def _watchdog(home: Path) -> Iterator[subprocess.Popen[str]]:
         process.wait(60)
 
 
+def _family(pid: int) -> list[psutil.Process]:
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
 def _cpu_of_family(pid: int) -> float:
     """Return the CPU seconds that a process and its children have used."""
-    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    return sum(sum(process.cpu_times()[:2]) for process in family)
+    return sum(sum(process.cpu_times()[:2]) for process in _family(pid))
+
+
+def _memory_of_family(pid: int) -> float:
+    """Return the megabytes that a process and its children hold, shared pages once where the system tells."""
+    infos = [process.memory_full_info() for process in _family(pid)]
+    return sum(getattr(info, "pss", info.rss) for info in infos) / 1e6
