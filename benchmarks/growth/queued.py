@@ -23,6 +23,9 @@ from herojobs.store.base import Position
 from herojobs.watchdog.life import Life
 
 PORTION = 10_000
+SINGLES = 20
+ENOUGH = 1.0
+"""Seconds for the rounds of a step: between those of other programs, some are undisturbed."""
 MEMORY = "bytes of Redis memory, each queued job"
 
 
@@ -61,11 +64,11 @@ class Queued:
         """Return microseconds of every step, and bytes a queued job, with `count` jobs queued."""
         memory = self.fill(count)
         found = {
-            "submit one": best(self._submit_singly, 50),
-            f"submit {BATCH}, each": best(lambda: self._submit(BATCH), BATCH),
-            f"claim {BATCH}, each": best(self._claim, BATCH, between=self._refill),
-            f"end {BATCH}, each": best(self._end, BATCH, between=self._claim_more),
-            "count what waits": best(self._hero.queues),
+            "submit one": best(self._submit_singly, SINGLES, self._remove_singles, ENOUGH),
+            f"submit {BATCH}, each": best(lambda: self._submit(BATCH), BATCH, self._remove, ENOUGH),
+            f"claim {BATCH}, each": best(self._claim, BATCH, self._refill, ENOUGH),
+            f"end {BATCH}, each": best(self._end, BATCH, self._claim_more, ENOUGH),
+            "count what waits": best(self._hero.queues, seconds=ENOUGH),
         }
         return found | {MEMORY: memory}
 
@@ -79,8 +82,15 @@ class Queued:
         self._hero.submit_many(Job(params=PARAMS, circle_id=circle, topic=topic) for _ in range(count))
 
     def _submit_singly(self) -> None:
-        for _ in range(50):
+        for _ in range(SINGLES):
             self._hero.submit(PARAMS, circle_id=self._queue.circle, topic=self._queue.topic)
+
+    def _remove(self, count: int = BATCH) -> None:
+        self._claim(count)
+        self._end()
+
+    def _remove_singles(self) -> None:
+        self._remove(SINGLES)
 
     def _refill(self) -> None:
         self._end()
@@ -90,11 +100,11 @@ class Queued:
         self._submit(BATCH)
         self._claim()
 
-    def _claim(self) -> None:
-        token, call = self._life.claim(self._queue, BATCH)
+    def _claim(self, count: int = BATCH) -> None:
+        token, call = self._life.claim(self._queue, count)
         claim = run_sync(self._redis.run(call))
         runs, calls = run_sync(self._life.accept(self._queue, token, claim.jobs))
-        assert len(runs) == BATCH
+        assert len(runs) == count
         assert not calls
         self._claimed += runs
 

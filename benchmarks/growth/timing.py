@@ -36,17 +36,24 @@ def powers(first: int, most: int) -> list[int]:
     return found
 
 
-def best(action: Callable[[], object], each: int = 1, between: Callable[[], object] = lambda: None) -> float:
+def best(
+    action: Callable[[], object],
+    each: int = 1,
+    between: Callable[[], object] = lambda: None,
+    seconds: float = 0.0,
+) -> float:
     """Return microseconds for one of `each` things that an action does: the best of several rounds.
 
     Args:
         action: what is timed.
         each: how many things it does.
         between: what is done before every further round, untimed.
+        seconds: how long rounds go on at least.
     """
-    times = []
-    for number in range(ROUNDS):
-        if number:
+    times: list[float] = []
+    until = time.perf_counter() + seconds
+    while len(times) < ROUNDS or time.perf_counter() < until:
+        if times:
             between()
         begun = time.perf_counter()
         action()
