@@ -138,3 +138,13 @@ def test_the_detail_of_an_error_is_a_field_that_programs_read() -> None:
     apply(job, Failed("no", "", b'{"code":-32602,"data":[1]}'), 1)
     assert job.error_detail == {"code": -32602, "data": [1]}
     assert decode(encode(job)) == job
+
+
+def test_a_session_key_is_in_nothing_that_is_shown() -> None:
+    key = "hjs_0123abcd_" + "0123456789abcdef" * 4
+    job = Job(params=f"print('{key}')", session_key=key)
+    shown = job.masked()
+    assert (shown.session_key, shown.params, job.session_key) == ("***", "print('***')", key)
+    assert key not in repr(job)
+    assert job.cleaned_error(f"1 | js_{key[4:]}; throw {key[:-1]}, {'f' * 40}") == f"1 | ***; throw ***, {'f' * 40}"
+    assert Job(session_key="bob").cleaned_error("bob_is_not_a_session_key") == "bob_is_not_a_session_key"

@@ -73,6 +73,8 @@ class Reason(StrEnum):
 KEY_PREFIX = "hjs_"
 """What session keys of ours begin with."""
 MASK = "***"
+_PIECE = re.compile(r"[a-z0-9_]{16,}")
+"""What may be a piece of a session key that is worth something."""
 """Stands for a secret where something is shown."""
 
 _SESSION_KEY = re.compile(rb'("session_?key"\s*:\s*)"(?:[^"\\]|\\.)*"?', re.IGNORECASE)
@@ -243,14 +245,23 @@ class Job(msgspec.Struct, omit_defaults=True):
         return encode(self)
 
     def masked(self) -> Job:
-        """Return the job as it may be shown: with `***` in the place of a session key."""
-        return msgspec.structs.replace(self, session_key=MASK) if self.session_key else self
+        """Return the job as it may be shown: with `***` in the place of its session key, in its params too."""
+        if not self.session_key:
+            return self
+        return msgspec.structs.replace(self, session_key=MASK, params=self.cleaned(self.params))
 
     def cleaned(self, text: str) -> str:
         """Return text that the job gave, with `***` wherever its own session key stands in it."""
         key = self.session_key
         # Other programs put anything there, a user's name say, which must not vanish from results.
         return text.replace(key, MASK) if key.startswith(KEY_PREFIX) and key in text else text
+
+    def cleaned_error(self, text: str) -> str:
+        """Return an error of the job as `cleaned`, without pieces of the key too: errors show cut lines of scripts."""
+        text = self.cleaned(text)
+        if not self.session_key.startswith(KEY_PREFIX):
+            return text
+        return _PIECE.sub(lambda found: MASK if found[0] in self.session_key else found[0], text)
 
     def __repr__(self) -> str:
         shown = self.masked()

@@ -7,9 +7,9 @@ that isn't there: its jobs aren't found, its queues are empty; only what would m
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
-from herojobs.errors import InvalidReference, JobNotFound
+from herojobs.errors import InvalidReference, JobNotFound, ScheduleNotFound
 from herojobs.jsonrpc import Method, RpcError
 from herojobs.jsonrpc.codes import Code
 from herojobs.jsonrpc.dispatcher import Instead
@@ -17,6 +17,11 @@ from herojobs.jsonrpc.methods import invalid_params
 from herojobs.names import Queue, Ref, fixed_name
 from herojobs.server.caller import Caller
 from herojobs.sessions import Role
+
+
+def _no_schedule(given: dict[str, Any]) -> NoReturn:
+    raise ScheduleNotFound(given["name"], fixed_name(given["circle_id"], "circle_id"), ())
+
 
 ABSENT: dict[str, Callable[[dict[str, Any]], Any]] = {
     "job.list": lambda _: {"jobs": [], "cursor": None},
@@ -30,6 +35,7 @@ ABSENT: dict[str, Callable[[dict[str, Any]], Any]] = {
         "circle_id": fixed_name(given["circle_id"], "circle_id"), "topic": fixed_name(given["topic"], "topic"),
         "waiting": 0, "scheduled": 0, "active": 0, "paused": False, "oldest": 0,
     },
+    **dict.fromkeys((f"schedule.{what}" for what in ("get", "pause", "resume", "run", "remove")), _no_schedule),
     "worker.claim": lambda _: [],
     "worker.extend": lambda given: {
         "extended": [], "lost": [str(parsed(each.ref)) for each in given["leases"]], "cancelled": [],
@@ -44,7 +50,7 @@ def check(method: Method, caller: Caller, arguments: dict[str, Any]) -> None:
 
     Raises:
         RpcError: unauthorized, forbidden, or a reference that isn't one.
-        JobNotFound: the job is in a circle that isn't the caller's.
+        JobNotFound, ScheduleNotFound: it is in a circle that isn't the caller's.
         Instead: the answer for a circle that isn't the caller's.
     """
     if method.role is None:

@@ -15,8 +15,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
+import msgspec
+
 from herojobs.errors import JobNotFound, RedisUnavailable
-from herojobs.job import now_ms
+from herojobs.job import MASK, Job, now_ms
 from herojobs.limits import Limits
 from herojobs.live.calls import claim, extend, job_key, put_back
 from herojobs.live.events import Event
@@ -27,7 +29,7 @@ from herojobs.ourdb import OurDBError
 from herojobs.outcome import Cancelled, Done, Failed, Outcome, TimedOut
 from herojobs.server.access import parsed
 from herojobs.server.feed import Feed
-from herojobs.server.shapes import Claimed, Extended, Finished, Held, shown_job
+from herojobs.server.shapes import Claimed, Extended, Finished, Held
 from herojobs.settings import Settings
 from herojobs.store import JobStore
 from herojobs.store.base import Position, Put
@@ -157,7 +159,7 @@ class Leases:
             raise
         calls += self._life.tell_started(runs)
         await self._redis.run_many(calls)
-        return [Claimed(run.ref, token, run.timeout, shown_job(run.job)) for run in runs]
+        return [Claimed(run.ref, token, run.timeout, _to_run(run.job)) for run in runs]
 
     async def extend(self, leases: Sequence[Held], lease: float) -> Extended:
         """Make leases last `lease` seconds from now; a job that has overrun its timeout ends instead."""
@@ -249,6 +251,11 @@ class Leases:
 
     async def _write(self, queue: Queue, puts: list[Put]) -> list[Position | None]:
         return await asyncio.to_thread(self._store.put_many, queue, puts)
+
+
+def _to_run(job: Job) -> Job:
+    """Return a job as its worker needs it: its params as they are, its session key masked."""
+    return msgspec.structs.replace(job, session_key=MASK) if job.session_key else job
 
 
 L = TypeVar("L", Held, Finished)

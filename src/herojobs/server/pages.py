@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from herojobs.errors import InvalidJob
 from herojobs.job import Job
 from herojobs.store import JobIndex
 
@@ -26,7 +27,12 @@ def page(index: JobIndex, limit: int, before: str | None, **conditions: Any) -> 
     size = 0
     number = min(limit, FIRST)
     while True:
-        found = index.find(limit=number, before=before, fresh=not jobs, **conditions)
+        try:
+            found = index.find(limit=number, before=before, fresh=not jobs, **conditions)
+        except InvalidJob as e:
+            if e.field == "before":
+                raise InvalidJob("cursor", e.got, "no cursor", "the `cursor` of the page before") from None
+            raise
         jobs += found.jobs
         size += sum(len(job.params) + len(job.result) + len(job.error) for job in found.jobs)
         before = found.cursor

@@ -22,9 +22,6 @@ Millis = Annotated[int, Meta(ge=0, le=253_402_300_799_000, description="unix mil
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 Lease = Annotated[float, Meta(ge=1, le=3600, description="seconds that the lease lasts")]
 
-MASK = "***"
-"""Stands in answers for a session key that is set."""
-
 
 class NewJob(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A job that is to be submitted; the fields are those of `job.submit`."""
@@ -157,7 +154,7 @@ class Health(msgspec.Struct):
 
 def shown_job(job: Job) -> Job:
     """Return a job as callers see it: its session key masked."""
-    return msgspec.structs.replace(job, session_key=MASK) if job.session_key else job
+    return job.masked()
 
 
 def shown_schedule(schedule: KnownSchedule, upcoming: int = 1) -> Schedule:

@@ -329,7 +329,7 @@ def tell_progress(reports: Mapping[Run, tuple[float, str]]) -> list[Call[Any]]:
 
 def clean(job: Job) -> None:
     """Take the job's own session key out of what it gave."""
-    job.result, job.error = job.cleaned(job.result), job.cleaned(job.error)
+    job.result, job.error = job.cleaned(job.result), job.cleaned_error(job.error)
     if job.error_detail:
         job.error_detail = msgspec.json.decode(job.cleaned(msgspec.json.encode(job.error_detail).decode()))
 
