@@ -6,7 +6,6 @@ of the worker. `apply` is the one place where an ending turns into a job's field
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
@@ -14,15 +13,13 @@ import msgspec
 from herojobs.job import Job, JobStatus, Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """The content ran to its end."""
 
     result: str
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """The content raised an error, or can't be run at all."""
 
     error: str
@@ -31,65 +28,59 @@ class Failed:
     """JSON object for `Job.error_detail`; empty: none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """It wasn't begun, since its session key doesn't allow it; never retried."""
 
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class TimedOut:
+class TimedOut(msgspec.Struct, frozen=True):
     """It ran over its timeout, in seconds, and was ended."""
 
     timeout: int
     forced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(msgspec.Struct, frozen=True):
     """Someone cancelled it while it ran."""
 
     forced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Killed:
+class Killed(msgspec.Struct, frozen=True):
     """Its worker died by a signal (0: by an exit), each of the times that it was started."""
 
     signal: int
     attempts: int
 
 
-@dataclass(frozen=True, slots=True)
-class OutOfMemory:
+class OutOfMemory(msgspec.Struct, frozen=True):
     """It passed its worker's memory limit, or the kernel ended the worker for want of memory."""
 
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(msgspec.Struct, frozen=True):
     """The WatchDogs that ran it vanished, each of the times that it was started."""
 
     attempts: int
 
 
-@dataclass(frozen=True, slots=True)
-class Expired:
+class Expired(msgspec.Struct, frozen=True):
     """It hadn't started by the time, in unix seconds, that it was given for that."""
 
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class ParentFailed:
+class ParentFailed(msgspec.Struct, frozen=True):
     """A job that it came after ended in error or was deleted: it never ran."""
 
     ref: str
     why: str
     cancel: bool
 
+
+_DONE, _DONE_REASON = JobStatus.DONE.value, Reason.DONE.value  # `.value` takes its time, and this is said most
 
 Outcome = Done | Failed | Refused | TimedOut | Cancelled | Killed | OutOfMemory | Lost | Expired | ParentFailed
 
@@ -99,15 +90,10 @@ def apply(job: Job, outcome: Outcome, now_ms: int) -> None:
     job.ended_ms = now_ms
     job.time_end = now_ms // 1000
     job.error_detail = {}
+    if isinstance(outcome, Done):
+        job.status, job.reason, job.result, job.error = _DONE, _DONE_REASON, outcome.result, ""
+        return
     match outcome:
-        case Done(result):
-            job.status, job.reason, job.result, job.error = (
-                JobStatus.DONE.value,
-                Reason.DONE.value,
-                result,
-                "",
-            )
-            return
         case Failed(error, result, detail):
             job.reason, job.error, job.result = Reason.FAILED.value, error, result
             if detail:

@@ -27,7 +27,7 @@ from herojobs.worker.output import unread
 
 AHEAD_MICROS = 20_000
 """Work that an exclusive worker is sent ahead, measured by how long its jobs took lately."""
-AHEAD_MAX = 64
+AHEAD_MAX = 256
 STALE = 0.5
 """Share of a lease after which a run that hasn't started is no longer started without asking Redis."""
 PATIENCE = 1.0

@@ -39,6 +39,7 @@ from herojobs.watchdog.runs import Run
 
 log = logging.getLogger("herojobs.watchdog")
 
+_ACTIVE, _DONE, _ERROR = JobStatus.ACTIVE.value, JobStatus.DONE.value, JobStatus.ERROR.value
 EXPIRED_AT_ONCE = 500
 """Expired jobs that one claim takes."""
 
@@ -95,26 +96,27 @@ class Life:
         ended: list[Run] = []
         held: list[Held] = []
         early: list[Back] = []
+        numbers, default_timeout = self._numbers, self._settings.default_timeout
         now = now_ms()
-        tips = self._store.tips(queue, [each.db_id for each in claimed])
-        for each, tip in zip(claimed, tips, strict=True):
-            if tip is None or not each.is_ours:
+        ids = [each.db_id for each in claimed]
+        for each, db_id, tip in zip(claimed, ids, self._store.tips(queue, ids), strict=True):
+            if tip is None or (each.job != tip.data and not each.is_ours):
                 adopted = await self._adoption.adopt(queue, token, each)
                 calls += adopted.calls
                 if adopted.tip is None:
                     continue
-                each, tip = adopted.claimed, adopted.tip
+                each, db_id, tip = adopted.claimed, adopted.claimed.db_id, adopted.tip
+            key: JobKey = job_key(each.id) if each.db else db_id or job_key(each.id)
             try:
                 job = read(tip.data)
             except (InvalidJob, ValueError, RecursionError) as e:  # another program wrote it
-                calls.append(bury(queue, job_key(each.id), token, msgspec.json.encode(f"OurDB has no job there: {e}")))
+                calls.append(bury(queue, key, token, msgspec.json.encode(f"OurDB has no job there: {e}")))
                 continue
             if job.is_over:  # its end was written, but Redis wasn't told or has forgotten
-                over.append((each.id, token, for_redis(job, job_key(each.id), tip.data), job.status))
+                over.append((each.id, token, for_redis(job, key, tip.data), job.status))
                 continue
-            timeout = job.timeout or self._settings.default_timeout
-            run = Run(next(self._numbers), queue, job_key(each.id), each.db_id, token, job, timeout)
-            run.position = tip.position
+            timeout = job.timeout or default_timeout
+            run = Run(next(numbers), queue, key, db_id, token, job, timeout, position=tip.position)
             if each.cx:
                 run.outcome = Cancelled()
             elif each.at > job.most_attempts:
@@ -215,7 +217,7 @@ class Life:
                     clean(job)
                 if run.took:
                     job.started_ms = now - run.took // 1000
-                if job.status == JobStatus.ERROR and not isinstance(run.outcome, Refused | ParentFailed):
+                if job.status == _ERROR and not isinstance(run.outcome, Refused | ParentFailed):
                     run.retry_ms = self._prepare_retry(queue, job, now)
                 run.data = jobs.encode(job)
                 puts.append(Put(run.db_id, run.data, run.position))
@@ -227,7 +229,7 @@ class Life:
                 accepted = [run for run in accepted if not run.retry_ms]
                 calls += _retries(queue, again)
             for run in accepted:
-                if run.has_checkpoint and run.job.status == JobStatus.DONE:
+                if run.has_checkpoint and run.job.status == _DONE:
                     self._checkpoints.drop(Ref(queue, run.db_id))
             if accepted:
                 ends = [(run.id, run.token, for_redis(run.job, run.id, run.data), run.job.status) for run in accepted]
@@ -337,7 +339,7 @@ def clean(job: Job) -> None:
 def _activated(run: Run, now: int) -> Put:
     """Make a run's job active; return the version for OurDB."""
     job = run.job
-    job.status = JobStatus.ACTIVE.value
+    job.status = _ACTIVE
     job.started_ms = now
     job.time_start = job.time_start or now // 1000
     run.data = jobs.encode(job)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from herojobs.job import Job
 from herojobs.names import Queue
 from herojobs.outcome import Outcome
 from herojobs.store.base import Position
 
 
-class Run:
+class Run(msgspec.Struct, eq=False):
     """One attempt at a job.
 
     Attributes:
@@ -35,53 +37,29 @@ class Run:
         retry_ms: milliseconds until the job is tried again, once this run has failed; 0 = it is over.
     """
 
-    __slots__ = (
-        "abandoned",
-        "blocked",
-        "concurrent",
-        "data",
-        "db_id",
-        "deadline",
-        "has_checkpoint",
-        "id",
-        "job",
-        "kill_at",
-        "logged",
-        "number",
-        "outcome",
-        "position",
-        "queue",
-        "ref",
-        "retry_ms",
-        "timeout",
-        "token",
-        "told",
-        "took",
-        "why",
-    )
+    number: int
+    queue: Queue
+    id: int | bytes
+    db_id: int
+    token: str
+    job: Job
+    timeout: int
+    data: bytes = b""
+    position: Position | None = None
+    concurrent: bool = False
+    deadline: float = 0.0
+    kill_at: float = 0.0
+    why: str = ""
+    abandoned: bool = False
+    told: bool = False
+    blocked: bool = False
+    has_checkpoint: bool = False
+    took: int = 0
+    logged: int = 0
+    retry_ms: int = 0
+    outcome: Outcome | None = None
 
-    def __init__(
-        self, number: int, queue: Queue, key: int | bytes, db_id: int, token: str, job: Job, timeout: int
-    ) -> None:
-        self.number = number
-        self.queue = queue
-        self.id = key
-        self.db_id = db_id
-        self.token = token
-        self.job = job
-        self.timeout = timeout
-        self.ref = f"{queue.circle}/{queue.topic}/{db_id}"
-        self.data = b""
-        self.position: Position | None = None
-        self.concurrent = False
-        self.deadline = 0.0
-        self.kill_at = 0.0
-        self.why = ""
-        self.abandoned = False
-        self.told = False
-        self.blocked = False
-        self.has_checkpoint = False
-        self.took = 0
-        self.logged = 0
-        self.retry_ms = 0
-        self.outcome: Outcome | None = None
+    @property
+    def ref(self) -> str:
+        """The job's reference, `circle/topic/id` in OurDB."""
+        return f"{self.queue.circle}/{self.queue.topic}/{self.db_id}"
