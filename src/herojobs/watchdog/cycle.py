@@ -192,9 +192,10 @@ class Cycle:
         await self._heed(sent, replies)
         for (wish, token, _), reply in zip(claims, replies[len(sent) :], strict=True):
             self._receive(wish, token, reply, began)
-        room, concurrent_room = self._room()
-        if self._arrived or (self._claiming and self._turns.is_hot() and max(room, concurrent_room) > 0):
+        if self._claiming and self._turns.is_hot() and max(self._room()) > 0:
             self._due.set()
+        elif self._arrived:  # no more to claim meanwhile: a lone job starts at once
+            trouble = await self._take_in() or trouble
         self._note_hunger()
         self._raise(trouble)
 

@@ -149,14 +149,14 @@ class Alarm:
         try:
             await asyncio.wait((woken, outdated), return_when=asyncio.FIRST_COMPLETED)
             queue = woken.result() if woken.done() else None
+            if queue is not None:
+                self._turns.heat(queue)
+                self._cycle.wake()
         finally:
             woken.cancel()
             outdated.cancel()
             await asyncio.wait((woken, outdated))
-        if queue is not None:
-            self._turns.heat(queue)
-            self._cycle.wake()
-        elif self._outdated.is_set():
+        if queue is None and self._outdated.is_set():
             await asyncio.sleep(RENEW_PAUSE)
 
 
