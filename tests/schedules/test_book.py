@@ -76,3 +76,13 @@ def test_what_is_wrong_is_told(book: ScheduleBook) -> None:
         book.add("b", "@daily", Job(params="x", circle_id="c", idempotency_key="k"))
     with pytest.raises(InvalidSchedule, match="time_scheduled"):
         book.add("b", "@daily", Job(params="x", circle_id="c", time_scheduled=5))
+
+
+def test_a_file_that_cannot_be_read_is_trouble_with_the_disk(book: ScheduleBook) -> None:
+    book.add("a", "@daily", JOB, now=T0)
+    book.close()
+    for ending in ("-wal", "-shm"):
+        book.path.with_name(book.path.name + ending).unlink(missing_ok=True)
+    book.path.write_bytes(b"no database" * 100)
+    with pytest.raises(OSError, match=r"schedules\.sqlite3: file is not a database"):
+        book.all()

@@ -193,7 +193,7 @@ def test_a_full_disk_is_told_and_harms_nothing(store: JobStore, index: JobIndex,
         (pages,) = db.execute("PRAGMA page_count").fetchone()
         db.execute(f"PRAGMA max_page_count = {pages}")
         store.add_many(Q, new(5_000))
-        with pytest.raises(sqlite3.OperationalError, match="full"):
+        with pytest.raises(OSError, match=r"index\.sqlite3: .*full"):
             index.catch_up()
         assert len(ids(index, fresh=False)) == 10
         db.execute("PRAGMA max_page_count = 1000000")

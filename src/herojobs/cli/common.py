@@ -87,6 +87,13 @@ def code_for(error: Exception) -> int | None:
     return USAGE if isinstance(error, HeroJobsError | HeroScriptError) else None
 
 
+def told(error: Exception) -> str:
+    """Return an error in one line; the system's own as file and reason, without a number."""
+    if type(error).__module__ == "builtins" and isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def fail(message: str, code: int) -> NoReturn:
     """Print an error on stderr and end with a code."""
     print(f"error: {message}", file=sys.stderr)

@@ -18,6 +18,7 @@ from herojobs.names import Queue
 from herojobs.settings import Settings
 
 LITTLE_DISK = 1 << 30
+FULL_DISK = 1 << 20
 FEW_FILES = 1024
 CLOCK_OFF = 1.0
 
@@ -123,7 +124,7 @@ def _machine(settings: Settings) -> Iterator[Finding]:
     little = free < LITTLE_DISK
     yield Finding(
         "disk",
-        "warning" if little else "ok",
+        "problem" if free < FULL_DISK else "warning" if little else "ok",
         f"{free / (1 << 30):,.1f} GiB free below {settings.home}",
         "nothing is accepted once it is full" if little else "",
     )

@@ -32,7 +32,7 @@ from herojobs.cli import (
     services,
     sessions,
 )
-from herojobs.cli.common import INTERRUPTED, TROUBLE, USAGE, code_for, options
+from herojobs.cli.common import INTERRUPTED, TROUBLE, USAGE, code_for, options, told
 
 app = typer.Typer(
     name="herojobs",
@@ -104,6 +104,6 @@ def main() -> None:
         known = code_for(e)
         if known is None:
             raise
-        print(f"error: {e}", file=sys.stderr)
+        print(f"error: {told(e)}", file=sys.stderr)
         code = known
     sys.exit(code if isinstance(code, int) else 0)

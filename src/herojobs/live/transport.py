@@ -303,7 +303,10 @@ class Redis(ABC):
         for name, queue in found.items():
             if queue is None and name not in self._odd and len(self._odd) < PAGE:
                 self._odd.add(name)
-                log.warning("Redis key %r names no queue: circle and topic must be fixed names; it is left alone", name)
+                log.warning(
+                    "Redis key %r names no queue: circle and topic must be fixed names; it is left alone",
+                    name.decode("utf-8", "backslashreplace"),
+                )
         return sorted({queue for queue in found.values() if queue is not None})
 
     async def _scan(self) -> dict[bytes, Queue | None]:

@@ -109,7 +109,7 @@ class OurDB(Reader):
             self._open(key_size, record_nr_max)
         except OSError as e:
             if e.errno in FULL:
-                raise DiskFull(f"{self.path}: no room to open it ({e})") from e
+                raise DiskFull(f"{self.path}: no room to open it ({e.strerror})") from e
             raise
 
     # writing

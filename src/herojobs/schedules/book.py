@@ -22,7 +22,8 @@ from herojobs.errors import InvalidSchedule, ScheduleConflict, ScheduleNotFound
 from herojobs.job import Job, now_ms, validate
 from herojobs.names import queue_name_fix
 from herojobs.schedules.timetable import Timetable, timetable
-from herojobs.settings import Settings
+from herojobs.settings import Settings, make_home
+from herojobs.store.sqlite import trouble_told
 
 BUSY = 10.0
 """Seconds to wait for another process that writes."""
@@ -123,6 +124,8 @@ class Schedule(NamedTuple):
 
 class ScheduleBook:
     """All schedules of a home. Safe for threads; every method is quick.
+
+    Every method raises OSError if the file can't be read or changed: the disk is full, say, or it is damaged.
 
     Args:
         settings: where the home is.
@@ -230,7 +233,7 @@ class ScheduleBook:
         db = self._opened(make=False)
         if db is None:
             return 0
-        with self._lock:
+        with self._lock, trouble_told(self.path):
             (found,) = db.execute("SELECT min(next_ms) FROM schedule WHERE paused = 0").fetchone()
         return int(found or 0)
 
@@ -273,23 +276,24 @@ class ScheduleBook:
         db = self._opened(make=False)
         if db is None:
             return []
-        with self._lock:
+        with self._lock, trouble_told(self.path):
             return [_schedule(row) for row in db.execute(sql, tuple(values)).fetchall()]
 
     def _change(self, sql: str, values: Sequence[Any]) -> bool:
         db = self._opened(make=True)
         assert db is not None
-        with self._lock, db:
+        with self._lock, trouble_told(self.path), db:
             return db.execute(sql, tuple(values)).rowcount > 0
 
     def _opened(self, *, make: bool) -> sqlite3.Connection | None:
         """Return the database; None if nobody has made one yet and we shouldn't."""
-        with self._lock:
+        with self._lock, trouble_told(self.path):
             if self._db is not None:
                 return self._db
             if not self.path.exists():
                 if not make:
                     return None
+                make_home(self.settings.home)
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # jobs may hold session keys
             db = sqlite3.connect(self.path, timeout=BUSY, check_same_thread=False)

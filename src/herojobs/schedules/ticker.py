@@ -12,7 +12,6 @@ Whoever dies between two of these leaves the tick to the next one, who comes aft
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Awaitable, Callable
 from itertools import islice, takewhile
 from typing import Any, NamedTuple
@@ -85,7 +84,7 @@ class Ticker:
                 continue
             try:
                 made += await self._catch_up(schedule, now)
-            except (HeroJobsError, OurDBError, OSError, sqlite3.Error) as e:  # the others must have their turn
+            except (HeroJobsError, OurDBError, OSError) as e:  # the others must have their turn
                 if schedule.error != str(e):
                     log.error("schedule %s of circle %s can't make its job: %s", schedule.name, schedule.circle, e)
                 await self._apart(self._book.note_error, schedule, str(e))

@@ -23,7 +23,7 @@ from herojobs.store import search
 from herojobs.store.base import Found, Progress
 from herojobs.store.catchup import Jobs, Part, Words, follow, glance, mark_of, marked
 from herojobs.store.jobs import JobStore
-from herojobs.store.sqlite import FileChanged, IndexFile, is_damage, statement
+from herojobs.store.sqlite import FileChanged, IndexFile, is_damage, statement, trouble_told
 
 MAX_LIMIT = 1000
 ATTEMPTS = 3
@@ -314,17 +314,22 @@ class JobIndex:
             return True
 
     def _guarded(self, file: IndexFile, action: Callable[[], T]) -> T:
-        """Do something with the index; if its file turns out to be damaged, make it anew and do it again."""
-        for _ in range(ATTEMPTS):
-            try:
-                return action()
-            except FileChanged:
-                continue
-            except sqlite3.DatabaseError as e:
-                if not is_damage(e):
-                    raise
-                file.discard()
-        raise sqlite3.OperationalError(f"{self._store.index_path} was removed or damaged {ATTEMPTS} times just now")
+        """Do something with the index; if its file turns out to be damaged, make it anew and do it again.
+
+        Raises:
+            OSError: the disk is full, say.
+        """
+        with trouble_told(self._store.index_path):
+            for _ in range(ATTEMPTS):
+                try:
+                    return action()
+                except FileChanged:
+                    continue
+                except sqlite3.DatabaseError as e:
+                    if not is_damage(e):
+                        raise
+                    file.discard()
+        raise OSError(f"{self._store.index_path} was removed or damaged {ATTEMPTS} times just now")
 
 
 _FIELDS = {"status": "status", "kind": "params_type", "reason": "reason"}

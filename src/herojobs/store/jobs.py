@@ -16,7 +16,7 @@ from herojobs.job import Job
 from herojobs.names import Queue, Ref
 from herojobs.ourdb import CorruptRecord, NotFound, OurDB, RecordTooLarge, Version
 from herojobs.ourdb.state import EMPTY
-from herojobs.settings import Settings
+from herojobs.settings import Settings, make_home
 from herojobs.store.base import Position, Put, Spelling, Tip
 from herojobs.store.databases import Databases
 from herojobs.store.spelling import Spellings
@@ -349,6 +349,7 @@ class JobStore:
         self._databases.close()
 
     def _open(self, queue: Queue) -> OurDB:
+        make_home(self._settings.home)
         return OurDB(self.path(queue), sync=self._settings.sync, id_of=id_of, dump=self._settings.ourdb_dump)
 
     def _exists(self, queue: Queue) -> bool:

@@ -81,9 +81,10 @@ class KeyedJobs:
         """
         try:
             return self._add_many(queue, new, must_be_new)
-        except sqlite3.Error as e:
-            if isinstance(e, sqlite3.OperationalError):
-                raise OSError(f"{self._path(queue)}: {e}") from None
+        except sqlite3.OperationalError as e:
+            raise OSError(f"{self._path(queue)}: {e}") from None
+        except sqlite3.Error:
+            pass
         with self._guard:  # damaged: made anew, it is derived
             self._files.pop(queue, None)
         _remove(self._path(queue))

@@ -44,6 +44,21 @@ def is_damage(error: sqlite3.DatabaseError) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED or str(error).startswith("no such")
 
 
+@contextlib.contextmanager
+def trouble_told(path: Path) -> Iterator[None]:
+    """Tell what keeps SQLite from working with a file (a full disk, no permission, damage) as trouble with that file.
+
+    Raises:
+        OSError: there is such trouble in the block.
+    """
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise  # the content's fault, not the file's
+    except sqlite3.DatabaseError as e:
+        raise OSError(f"{path}: {e}") from e
+
+
 class FileChanged(Exception):
     """The file was replaced while it was written to: what is known of its content isn't true of the new one."""
 
@@ -125,7 +140,7 @@ class IndexFile:
                 elif held:
                     self._remove()
             if time.monotonic() > deadline:
-                raise sqlite3.OperationalError(f"{self._path}: another process has been making it for {BUSY:.0f} s")
+                raise sqlite3.OperationalError(f"another process has been making it for {BUSY:.0f} s")
 
     def _connect(self) -> sqlite3.Connection | None:
         """Return a connection, None if the file isn't there or isn't of our version."""

@@ -128,9 +128,8 @@ class Adoption:
         return bytes(data)
 
     def _bury(self, queue: Queue, token: str, claimed: Claimed, reason: str) -> Adopted:
-        log.warning("an id pushed to %s leads nowhere: %r: %s", queue, claimed.id, reason)
-        told = msgspec.json.encode({"id": claimed.id.decode("utf-8", "replace"), "reason": reason, "at": now_ms()})
-        return Adopted(claimed, None, [bury(queue, job_key(claimed.id), token, told)])
+        log.warning("an id pushed to %s leads nowhere: %r: %s", queue, claimed.id.decode("utf-8", "replace"), reason)
+        return Adopted(claimed, None, [bury(queue, job_key(claimed.id), token, msgspec.json.encode(reason))])
 
 
 def _same(record: bytes, foreign: Job) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Callable
 
 from herojobs.job import now_ms
@@ -41,7 +40,7 @@ class Timer:
         try:
             await self._ticker.step()
             next_ms = self._book.next_ms()
-        except sqlite3.Error as e:  # damaged, or its disk is full: jobs run on without schedules
+        except OSError as e:  # damaged, or its disk is full: jobs run on without schedules
             if str(e) != self._trouble:
                 log.error("the schedules in %s can't be read: %s", self._book.path, e)
             self._trouble = str(e)

@@ -215,6 +215,9 @@ class WatchDog:
         """Give running jobs their time, then put back what is left."""
         assert self._hurry is not None
         cycle.stop_claiming()
+        if not cycle.is_settled() and not self._hurry.is_set():
+            left_to_them = self.settings.stop_timeout
+            log.info("stopping: running jobs have %g s to end; a second TERM or Ctrl-C puts them back", left_to_them)
         deadline = asyncio.get_running_loop().time() + self.settings.stop_timeout
         while not cycle.is_settled():
             if self._hurry.is_set() or asyncio.get_running_loop().time() > deadline:
@@ -223,7 +226,8 @@ class WatchDog:
             await asyncio.sleep(TICK)
         left = cycle.pool.close()
         if left:
-            log.info("%d jobs go back to their queues", len(left))
+            more = f" and {len(left) - 10} more" if len(left) > 10 else ""
+            log.info("put back: %s%s", ", ".join(f"{run.queue}/{run.db_id}" for run in left[:10]), more)
         await cycle.give_back(left)
 
 
