@@ -41,7 +41,7 @@ def home() -> Iterator[Path]:
             subprocess.run([sys.executable, "-m", "herojobs", "run", "--text", script], env=env, check=True)
         yield Path(folder)
         dev.send_signal(signal.SIGINT)
-        assert dev.wait(30) == 0
+        assert dev.wait(60) == 0
         dev.stdout.close()
         embedded.stop(Path(folder))
 
@@ -55,7 +55,7 @@ def herojobs(home: Path) -> Command:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
 

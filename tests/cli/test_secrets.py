@@ -73,7 +73,7 @@ def test_nothing_tells_the_canary(
 
     thread = threading.Thread(target=listen)
     thread.start()
-    assert hearing.wait(10)
+    assert hearing.wait(60)
     log = tmp_path / "watchdog.log"
     with log.open("wb") as errors:
         watchdog = subprocess.Popen(
@@ -117,7 +117,7 @@ def test_nothing_tells_the_canary(
         watchdog.wait(30)
         with redis_py.Redis.from_url(redis_url) as redis:
             redis.publish("end", "over")
-        thread.join(10)
+        thread.join(60)
         listener.close()
         sessions.close()
     places = {"output": "\n".join(shown).encode(), "Redis channels": b"\n".join(seen), "logging": caplog.text.encode()}

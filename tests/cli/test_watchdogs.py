@@ -45,7 +45,7 @@ def test_they_stop_when_their_command_is_told_to(home: Path, number: signal.Sign
     assert first_line(process) == "ready\n"
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 0
     assert not [child for child in children if child.is_running()]
 
@@ -54,13 +54,13 @@ def test_one_that_is_killed_ends_the_other_too(home: Path) -> None:
     process = two(home)
     assert first_line(process) == "ready\n"
     psutil.Process(process.pid).children()[0].kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGKILL
 
 
 def test_they_are_not_ready_if_they_cant_start(home: Path) -> None:
     process = two(home, "--actors", "no_such_module")
-    out, told = process.communicate(timeout=30)
+    out, told = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
     assert "no_such_module" in told
 
@@ -97,5 +97,5 @@ def test_a_ctrl_c_while_the_command_loads_shows_no_traceback(home: Path, after: 
             break
     time.sleep(after)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=60)
     assert "Traceback" not in told

@@ -243,7 +243,7 @@ def test_threads_share_a_client(given: dict[str, Any], work: Callable[[], int]) 
             waiter.start()
         assert work() == 100
         for waiter in waiters:
-            waiter.join(10)
+            waiter.join(60)
             assert not waiter.is_alive()
 
 

@@ -46,7 +46,7 @@ def test_flows_end_well_though_a_watchdog_is_killed(tmp_path: Path, redis_url: s
     finally:
         for dog in dogs:
             dog.terminate()
-            dog.wait(20)
+            dog.wait(60)
     redis = BlockingRedis(redis_url)
     left = [
         key for key in run_sync(redis.command("KEYS", "*")) if key.startswith((b"herowait", b"heroheld", b"heromail"))

@@ -140,7 +140,7 @@ def test_who_is_told_locked_has_written_nothing(tmp_path: Path) -> None:
         slow, told = threading.Event(), []
 
         def leads(id: int) -> bytes:
-            slow.wait(5)
+            slow.wait(60)
             return b"leader"
 
         def follows() -> None:
@@ -180,12 +180,12 @@ def test_who_will_not_wait_waits_for_no_thread(tmp_path: Path) -> None:
 
         def slow(id: int) -> bytes:
             begun.set()
-            assert go_on.wait(20)
+            assert go_on.wait(60)
             return b"slow"
 
         writing = threading.Thread(target=db.add, args=(slow,))
         writing.start()
-        assert begun.wait(20)
+        assert begun.wait(60)
         with pytest.raises(DatabaseLocked):
             db.add(b"refused", lock_timeout=0)
         go_on.set()  # only now: a call that waited would never have come back
@@ -200,16 +200,16 @@ def test_who_will_not_wait_waits_for_no_thread_that_could_take_its_request(tmp_p
 
         def slow(id: int) -> bytes:
             begun.set()
-            assert go_on.wait(20)
+            assert go_on.wait(60)
             return b"slow"
 
         def acquired(timeout: float) -> None:
             if timeout:
                 acquire(timeout)
-                assert begins.wait(20)  # has the lock, and hasn't looked yet who else wants something written
+                assert begins.wait(60)  # has the lock, and hasn't looked yet who else wants something written
             else:
                 begins.set()
-                assert begun.wait(20)
+                assert begun.wait(60)
                 acquire(timeout)
 
         db.lock.acquire = acquired  # type: ignore[method-assign]
@@ -225,7 +225,7 @@ def test_who_will_not_wait_waits_for_no_thread_that_could_take_its_request(tmp_p
 
         trying = threading.Thread(target=refuse)
         trying.start()
-        trying.join(5)
+        trying.join(60)
         assert refused
         go_on.set()
         for thread in (writing, trying):

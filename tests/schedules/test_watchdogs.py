@@ -38,7 +38,7 @@ def test_one_job_a_tick_though_a_watchdog_is_killed(settings: Settings) -> None:
     finally:
         for dog in dogs:
             dog.terminate()
-            dog.wait(20)
+            dog.wait(60)
 
 
 def wait_for_jobs(hero: HeroJobs, count: int) -> None:

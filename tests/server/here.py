@@ -48,11 +48,11 @@ def serving_here(settings: Settings, socket: Path | None = None) -> Iterator[str
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     try:
-        assert ready.wait(20)
+        assert ready.wait(60)
         yield f"http+unix://{socket}" if socket else f"http://127.0.0.1:{found[0].port}"  # type: ignore[attr-defined]
     finally:
         found[0].should_exit = True
-        thread.join(20)
+        thread.join(60)
 
 
 class Server(uvicorn.Server):

@@ -102,7 +102,7 @@ def start(command: Sequence[str], environ: dict[str, str], log: Any) -> Iterator
         if process.poll() is None:
             process.terminate()
         try:
-            process.wait(20)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

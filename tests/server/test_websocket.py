@@ -149,10 +149,10 @@ def test_a_server_that_ends_closes_its_websockets(home: Path, redis_url: str) ->
         call(websocket, "event.subscribe")
         server.process.terminate()
         with pytest.raises(ConnectionClosed) as caught:
-            websocket.recv(10)
+            websocket.recv(60)
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == 1001
-        assert server.process.wait(10) == 0
+        assert server.process.wait(60) == 0
 
 
 def test_who_reads_no_answers_is_disconnected(server: Running, circle: str) -> None:
@@ -172,4 +172,4 @@ def test_who_reads_no_answers_is_disconnected(server: Running, circle: str) -> N
 
 def read_all(websocket: ClientConnection) -> None:
     for _ in range(60):
-        websocket.recv(10)
+        websocket.recv(60)

@@ -91,7 +91,7 @@ def test_noting_never_waits_and_a_full_disk_loses_nothing_that_fits(
     monkeypatch.setattr(module, "MOST_HELD", 100)
     for number in range(150):
         audit.note(BOB, "queue.pause", ref=f"c/{number}x")
-    assert full.wait(10)
+    assert full.wait(60)
     until(lambda: "can't be written" in caplog.text)
     monkeypatch.setattr(OurDB, "add_many", add_many)
     audit.close()

@@ -207,11 +207,11 @@ def test_a_thread_does_not_wait_long_for_another_that_catches_up(store: JobStore
 
     def hold(_: Progress) -> None:
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
 
     holding = threading.Thread(target=index.catch_up, kwargs={"progress": hold})
     holding.start()
-    assert begun.wait(20)
+    assert begun.wait(60)
     other = JobIndex(store)  # as another process would
     assert index.catch_up(wait=0) is False
     assert other.catch_up(wait=0) is False

@@ -10,6 +10,7 @@ from typing import Any
 from herojobs import HeroJobs, InlineWatchDog, WatchDog
 from herojobs.live.events import decode_events
 from herojobs.live.redis import BlockingRedis, run_sync
+from waiting import until
 
 Start = Callable[..., WatchDog]
 
@@ -68,11 +69,9 @@ def test_a_cancel_tells_what_it_met(hero: HeroJobs, start: Start) -> None:
     assert hero.cancel(queued).cancelled_while == "queued"
     assert hero.cancel(later).cancelled_while == "scheduled"
     start(grace=3)  # on a busy machine too
-    for script, met in (("!!fake.sleep seconds:60", "running"), ("!!bad.stubborn", "killed")):
-        job = hero.submit(script, circle_id="c")
-        while hero.get(job).status != "active":
-            time.sleep(0.01)
-        time.sleep(0.3)
+    for script, met in (("!!fake.spin seconds:60", "running"), ("!!bad.stubborn", "killed")):
+        job = hero.submit(f"!!good.speak\n{script}", circle_id="c", log=True)
+        until(lambda job=job: "echoed" in hero.log(job))  # type: ignore[misc]
         hero.cancel(job)
         assert hero.wait(job, 60).cancelled_while == met
     retried = hero.submit("!!fake.return_error", circle_id="c", retries=3, retry_delay=1000)

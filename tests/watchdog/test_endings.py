@@ -192,7 +192,7 @@ def test_a_watchdog_process_ends_by_term_and_hurries_by_a_second(hero: HeroJobs,
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.5)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(5) == 0
+    assert process.wait(60) == 0
     process.stdout.close()
     assert hero.get(job).status == "new"
 

@@ -136,7 +136,7 @@ def test_a_watchdog_stopped_past_its_lease_cannot_write_an_end(
     assert (done.status, done.attempts) == ("done", 2)
     paused.send_signal(signal.SIGCONT)
     paused.send_signal(signal.SIGTERM)
-    assert paused.wait(10) == 0
+    assert paused.wait(60) == 0
     assert hero.get(job) == done
     assert [version.status for version in hero.history(job)] == ["new", "active", "active", "done"]
 

@@ -69,10 +69,7 @@ def test_a_job_that_waits_for_its_next_try_can_be_cancelled(hero: HeroJobs, star
     waiting = hero.get(job)
     assert waiting.time_scheduled >= int(time.time()) + 990
     assert [each.reason for each in hero.find(reason="retrying").jobs] == ["retrying"]
-    deadline = time.monotonic() + 5
-    while [each.scheduled for each in hero.queues()] != [1]:  # OurDB is told first
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: [each.scheduled for each in hero.queues()] == [1])  # OurDB is told first
     cancelled = hero.cancel(job)
     assert (cancelled.reason, cancelled.error) == ("cancelled", "cancelled before its next try")
 

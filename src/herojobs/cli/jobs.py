@@ -442,11 +442,16 @@ def content(file: str | None, text: str | None = None) -> str:
 
 @contextmanager
 def hint_if_nobody_works(hero: HeroJobs, job: Job) -> Iterator[None]:
-    """Say how to start a WatchDog if the job is still waiting when the block has run for a moment."""
+    """Say what the job may wait for if it hasn't started when the block has run for a moment."""
 
     def look() -> None:
-        if hero.get(job).status == "new":
-            print(f"{job.ref} waits: does a WatchDog run? (herojobs dev, in another terminal)", file=sys.stderr)
+        if hero.get(job).status != "new":
+            return
+        names = {job.queue.circle, str(job.queue)}
+        reason = next((f"{name} is paused (herojobs resume {name})" for name in hero.paused() if name in names), None)
+        print(
+            f"{job.ref} waits: {reason or 'does a WatchDog run? (herojobs dev, in another terminal)'}", file=sys.stderr
+        )
 
     timer = threading.Timer(1.0, look)
     timer.daemon = True
