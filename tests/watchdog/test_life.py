@@ -161,6 +161,15 @@ def test_an_active_that_comes_after_a_takeover_is_refused(hero: HeroJobs, dogs: 
     assert sum(version.is_over for version in hero.history(job)) == 1
 
 
+def test_a_job_that_ourdb_lost_is_taken_from_redis(hero: HeroJobs, dogs: tuple[Dog, Dog]) -> None:
+    job = submit(hero)
+    dogs[0].store.delete(Q, [job.job_id])
+    (run,) = dogs[0].claim()()
+    assert (run.job.params, run.job.status) == (job.params, "active")
+    dogs[0].end(run, Done("ok"))()
+    assert in_redis(dogs[0]) == "done"
+
+
 def test_a_late_put_back_moves_nothing(hero: HeroJobs, dogs: tuple[Dog, Dog]) -> None:
     a, b = dogs
     job = submit(hero)

@@ -15,8 +15,8 @@ T = TypeVar("T")
 JobKey = int | bytes
 """The id of a job within its queue's keys: a number for ours; foreign programs may push any bytes."""
 
-WITH_FLOWS = b"-- with flows\n"
-"""First line of scripts that `flows.lua` is put before."""
+WITH = b"-- with "
+"""Beginning of the first line of scripts that another file is put before."""
 
 _LUA = Path(__file__).parent / "lua"
 
@@ -46,10 +46,11 @@ class Script(NamedTuple):
 
 @cache
 def script(name: str) -> Script:
-    """Return the script `lua/<name>.lua` behind the common prelude, and `flows.lua` if it asks for it."""
+    """Return the script `lua/<name>.lua` behind the common prelude, and the part that its first line asks for."""
     own = (_LUA / f"{name}.lua").read_bytes()
-    flows = (_LUA / "flows.lua").read_bytes() if own.startswith(WITH_FLOWS) else b""
-    text = (_LUA / "prelude.lua").read_bytes() + flows + own
+    first = own.split(b"\n", 1)[0]
+    part = (_LUA / f"{first.removeprefix(WITH).decode()}.lua").read_bytes() if first.startswith(WITH) else b""
+    text = (_LUA / "prelude.lua").read_bytes() + part + own
     return Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest().encode())
 
 

@@ -102,32 +102,24 @@ def submit(queue: Queue, entries: Iterable[tuple[int, bytes, int, int] | Entry],
 
 
 class Claimed(NamedTuple):
-    """A job that was claimed, as raw bytes.
+    """A job that was claimed.
 
     Attributes:
-        job: its JSON; None if the id has no hash: it is leased, but must be found elsewhere or buried.
-        sum: what `sum_of` gave when ours wrote the JSON last.
-        x: our additive fields as JSON.
-        at: how often it was claimed, this time included.
-        db: its OurDB id, if that isn't `id`.
-        st: its status.
-        cx: set if its cancel was requested.
         id: its id as pushed, normally a decimal number.
+        at: how often it was claimed, this time included.
+        is_ours: whether ours wrote its JSON last; if not, the job must be adopted before it runs.
+        db: its OurDB id, if that isn't `id`.
+        cx: set if its cancel was requested.
+        job: the JSON of one that isn't ours; None if the id has no hash: it is leased, but must be found elsewhere or
+            buried. Of ours always None: OurDB has it.
     """
 
-    job: bytes | None
-    sum: bytes | None
-    x: bytes | None
-    at: int
-    db: bytes | None
-    st: bytes | None
-    cx: bytes | None
     id: bytes
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether ours wrote the JSON last; if not, the job must be adopted before it runs."""
-        return self.job is not None and self.sum is not None and sum_of(self.job) == self.sum.decode()
+    at: int
+    is_ours: bool = True
+    db: bytes | None = None
+    cx: bytes | None = None
+    job: bytes | None = None
 
     @property
     def number(self) -> int:
@@ -176,8 +168,12 @@ def claim(queue: Queue, n: int, lease_ms: int, token: str, bound: Bound | None =
 
 
 def _claim(reply: Any) -> Claim:
-    make = Claimed._make
-    return Claim(reply[0], reply[1], reply[2], [make(job) for job in reply[3]], reply[4])
+    now, next_due, waiting, taken, dropped = reply
+    jobs = [
+        Claimed(id, more) if type(more) is int else Claimed(id, more[0], more[1] == 1, *more[2:])
+        for id, more in zip(taken[::2], taken[1::2], strict=True)
+    ]
+    return Claim(now, next_due, waiting, jobs, dropped)
 
 
 def claim_expired(queue: Queue, n: int, lease_ms: int, token: str, *, now: int = 0) -> Call[Claim]:

@@ -19,6 +19,7 @@ import msgspec
 from herojobs import job as jobs
 from herojobs.errors import HeroJobsError, InvalidJob, JobConflict
 from herojobs.job import Job, JobStatus, Reason, now_ms
+from herojobs.live.admin import look
 from herojobs.live.call import Call, job_key
 from herojobs.live.calls import Claimed
 from herojobs.live.recovery import adopt, bury
@@ -61,6 +62,8 @@ class Adoption:
         """Make a claimed job ours, so that it is in OurDB like any other."""
         known = self._store.tips(queue, [claimed.db_id])[0]
         data = claimed.job
+        if claimed.is_ours:  # OurDB has lost it: what Redis has counts
+            data = await self._redis.run(look(queue, job_key(claimed.id)))
         if data is None and known is not None:
             return Adopted(claimed, known, [])
         if data is None:

@@ -1,10 +1,13 @@
+-- with take
 -- Takes jobs from the queue and leases them; first puts back what is due and whose lease ran out.
 -- ARGV: now, most jobs to take, lease in ms, token; of a queue that has a limit also: jobs at once, starts in a
 --       window, the window in ms (0 = any number)
 -- Returns: {now, when the next scheduled job or lease is due (0 = none), how many ids still wait,
---           the jobs {job, sum, x, at, db, st, cx, id}, the ids that were dropped}
--- A leased id without a hash comes back with an empty job: its claimer looks for it elsewhere, and should the
--- claimer die, the lease brings the id back.
+--           the jobs, in turn id and which attempt it is; or id and {attempt, 1 = ours wrote it last, db, cx, its job
+--           if ours didn't}, for those of which there is more to say;
+--           the ids that were dropped}
+-- What ours wrote is in OurDB too, where its claimer reads it anyway. A leased id without a hash comes back with an empty
+-- job: its claimer looks for it elsewhere, and should the claimer die, the lease brings the id back.
 -- Taking an id is the first write, and one that a server at its maxmemory allows: then the rest is allowed too.
 local room, ends, token = tonumber(ARGV[2]), now + ARGV[3], ARGV[4]
 
@@ -14,7 +17,7 @@ local room, ends, token = tonumber(ARGV[2]), now + ARGV[3], ARGV[4]
 local function spare_unbegun(ids)
   for _, id in ipairs(ids) do
     local key = jobs .. id
-    local old = redis.pcall('HMGET', key, 'st', 'at')
+    local old = pcall('HMGET', key, 'st', 'at')
     if not old.err and old[1] == 'new' and old[2] and call('HINCRBY', key, 'ub', 1) % 10 ~= 0 then
       call('HSET', key, 'at', math.max(0, old[2] - 1))
     end
@@ -58,7 +61,7 @@ end
 local waiting = 0
 if #ids < room then
   local wanted = room - #ids
-  local popped = redis.pcall('LPOP', queue, wanted) or {}
+  local popped = pcall('LPOP', queue, wanted) or {}
   if popped.err then
     -- A foreign key of another type in the queue's place must not stop a WatchDog's other queues.
     if not string.find(popped.err, 'WRONGTYPE', 1, true) then return popped end
@@ -70,42 +73,36 @@ else
   waiting = call('LLEN', queue) + call('ZCARD', prio)
 end
 
-local taken, dropped = {}, {}
-if #ids > 0 then
-  local leased, seen = {}, {}
-  for _, id in ipairs(ids) do
-    local key = jobs .. id
-    local job = redis.pcall('HMGET', key, 'job', 'sum', 'x', 'at', 'db', 'st', 'cx', 'lt')
-    if job.err then
-      bury(id, cjson.encode('the key ' .. key .. ' is no hash'))
-    elseif seen[id] or ((not job[2] or (job[8] and job[8] ~= '')) and call('ZSCORE', lease, id)) then
-      -- A job of ours that nobody's token holds has no lease: that isn't asked, it would cost more than all the rest.
-      if job[1] and job[2] and job[2] ~= redis.sha1hex(job[1]) then
-        call('ZADD', later, now + 1000, id) -- a foreign job under the id of one that runs: its turn is after it
-      else
-        dropped[#dropped + 1] = id
-      end
-    elseif over(job[1], job[2], job[6]) then
-      dropped[#dropped + 1] = id
+local taken, leased, dropped, seen = {}, {}, {}, {}
+for _, id in ipairs(ids) do
+  local key = jobs .. id
+  local old = pcall('HMGET', key, 'job', 'sum', 'lt', 'st', 'at', 'db', 'cx')
+  local job, sum = old[1], old[2]
+  local ours = sum and job and sum == sha1hex(job)
+  if old.err then
+    bury(id, cjson.encode('the key ' .. key .. ' is no hash'))
+  elseif seen[id] or ((not sum or (old[3] and old[3] ~= '')) and call('ZSCORE', lease, id)) then
+    -- A job of ours that nobody's token holds has no lease: that isn't asked, it would cost more than all the rest.
+    if sum and job and not ours then
+      call('ZADD', later, now + 1000, id) -- a foreign job under the id of one that runs: its turn is after it
     else
-      seen[id] = true
-      job[4] = job[4] and tonumber(job[4]) + 1 or 1
-      if job[6] == 'new' then
-        call('HSET', key, 'lt', token, 'at', word(job[4]))
-      else
-        call('HSET', key, 'lt', token, 'at', word(job[4]), 'st', 'new')
-      end
-      leased[#leased + 1] = id
-      job[8] = id
-      taken[#taken + 1] = job
+      dropped[#dropped + 1] = id
     end
+  elseif ours and (old[4] == 'done' or old[4] == 'error') then
+    dropped[#dropped + 1] = id
+  else
+    seen[id] = true
+    leased[#leased + 1] = id
+    take(taken, id, old, ours, token)
   end
+end
+if #leased > 0 then
   lease_until(ends, leased)
-  if starts > 0 and #taken > 0 then
-    note_starts(#taken, tonumber(ARGV[7]), token)
+  if starts > 0 then
+    note_starts(#leased, tonumber(ARGV[7]), token)
     if full and not allowed_at then allowed_at = now + ARGV[7] + 1 end
   end
-  if #taken > 0 and (not next_end or ends < next_end) then next_end = ends end
+  if not next_end or ends < next_end then next_end = ends end
 end
 for _, id in ipairs(dropped) do tell('dropped', id) end
 publish()

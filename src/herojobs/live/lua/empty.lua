@@ -10,7 +10,7 @@ local function remove(id)
   local old = call('HMGET', key, 'job', 'sum', 'st', 'db', 'kd')
   if over(old[1], old[2], old[3]) then return end
   call('UNLINK', key)
-  if old[1] and old[2] == redis.sha1hex(old[1]) then
+  if old[1] and old[2] == sha1hex(old[1]) then
     ours[#ours + 1] = old[4] or id
   else
     others[#others + 1] = id

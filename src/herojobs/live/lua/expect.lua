@@ -4,7 +4,7 @@
 local answer = {}
 for i = 2, #ARGV, 2 do
   local id, key = ARGV[i], jobs .. ARGV[i]
-  local old = redis.pcall('HMGET', key, 'job', 'sum', 'st')
+  local old = pcall('HMGET', key, 'job', 'sum', 'st')
   if old.err or not old[1] or over(old[1], old[2], old[3]) then
     answer[#answer + 1] = 0
   else

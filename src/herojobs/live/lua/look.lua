@@ -1,4 +1,4 @@
 -- ARGV: now, id
 -- Returns: the job, nil if there is none
-local job = redis.pcall('HGET', jobs .. ARGV[2], 'job')
+local job = pcall('HGET', jobs .. ARGV[2], 'job')
 return type(job) == 'string' and job or false

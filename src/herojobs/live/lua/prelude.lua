@@ -1,6 +1,6 @@
 -- Put before every script. KEYS[1] = heroqueue:<q>, from which all other names follow, so that a script
 -- touches one queue's keys only. ARGV[1] = the time as unix ms, 0 = the server's own.
-local call = redis.call
+local call, pcall, sha1hex, find, format = redis.call, redis.pcall, redis.sha1hex, string.find, string.format
 local queue = KEYS[1]
 local q = string.sub(queue, 11)
 local jobs, lease, later, prio = 'herojobs:' .. q .. ':', 'herolease:' .. q, 'herolater:' .. q, 'heroprio:' .. q
@@ -10,7 +10,7 @@ if now == 0 then
   local time = call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local channel, events, endings, heard = 'heroevents:' .. q, {}, {}, nil
+local channel, events, told, endings, heard = 'heroevents:' .. q, {}, 0, {}, nil
 
 -- Calls `command key ...` with all words of the list; Lua can't unpack more than some thousands at once.
 local function each(command, key, list)
@@ -21,7 +21,7 @@ end
 
 -- Numbers that go to many commands are made words once: Redis would print each anew, which costs more than the command.
 local function word(number)
-  return string.format('%.0f', number)
+  return format('%.0f', number)
 end
 
 -- Leases ids until a time. A small sorted set is one flat string that each ZADD walks through, tens of microseconds
@@ -40,7 +40,7 @@ end
 
 -- An id as JSON. Those of ours are numbers, foreign ones any text.
 local function shown(id)
-  return string.find(id, '^[1-9]%d*$') and id or cjson.encode(id)
+  return find(id, '^[1-9]%d*$') and id or cjson.encode(id)
 end
 
 -- Whether somebody listens to the events. Asked once in calls with many jobs, where it costs less than writing lines for
@@ -49,7 +49,7 @@ local function listened()
   if heard == nil then
     heard = true
     if #ARGV > 60 and string.byte(q) ~= 123 then
-      local named, patterns = redis.pcall('PUBSUB', 'NUMSUB', channel), redis.pcall('PUBSUB', 'NUMPAT')
+      local named, patterns = pcall('PUBSUB', 'NUMSUB', channel), pcall('PUBSUB', 'NUMPAT')
       heard = named[2] ~= 0 or patterns ~= 0
     end
   end
@@ -60,17 +60,22 @@ end
 -- these is made once.
 local function tell(event, id, more)
   if not listened() then return end
-  local kind = more and event .. more or event
-  local rest = endings[kind]
+  local kinds = endings[event]
+  if not kinds then
+    kinds = {}
+    endings[event] = kinds
+  end
+  local rest = kinds[more or '']
   if not rest then
     rest = ',"event":"' .. event .. '","at":' .. word(now) .. (more or '') .. '}'
-    endings[kind] = rest
+    kinds[more or ''] = rest
   end
-  events[#events + 1] = '{"id":' .. shown(id) .. rest
+  told = told + 1
+  events[told] = '{"id":' .. shown(id) .. rest
 end
 
 local function publish()
-  if #events > 0 then call('PUBLISH', channel, table.concat(events, '\n')) end
+  if told > 0 then call('PUBLISH', channel, table.concat(events, '\n')) end
 end
 
 -- Wakes a WatchDog that blocks on this queue. A few elements are enough for all: each wakes one, which looks
@@ -116,7 +121,7 @@ end
 local function to_head(ids)
   local list = {}
   for i = #ids, 1, -1 do
-    local priority = redis.pcall('HGET', jobs .. ids[i], 'pr')
+    local priority = pcall('HGET', jobs .. ids[i], 'pr')
     if type(priority) == 'string' then
       call('ZADD', prio, score(priority, ids[i]), ids[i])
     else
@@ -156,13 +161,13 @@ end
 -- Whether a foreign program put another job under this id and queued it: it set field `job` alone, so our `sum`
 -- doesn't match any more. Its job then stays; ours has lost its place in Redis, not in OurDB.
 local function displaced(id, job, sum)
-  return sum and job and sum ~= redis.sha1hex(job)
+  return sum and job and sum ~= sha1hex(job)
     and (call('ZSCORE', later, id) or call('LPOS', queue, id)) and true or false
 end
 
 -- Whether the job is over and ours wrote it last; a foreign rewrite of one that was over is a new job.
 local function over(job, sum, status)
-  return (status == 'done' or status == 'error') and sum and job and sum == redis.sha1hex(job)
+  return (status == 'done' or status == 'error') and sum and job and sum == sha1hex(job)
 end
 
 -- Records an id that can't be run, with the reason as JSON; see docs/redis.md.

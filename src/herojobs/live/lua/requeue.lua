@@ -2,7 +2,7 @@
 -- ARGV: now, then for each job: id, job, sum, attempts, due (unix ms, 0 = at once), priority
 -- Returns: {ids that were queued, {id, job} of those that are over}
 -- Where a foreign program's job has the id, ours goes under another: 4294967295 - id, `db` pointing to its own.
-local keys, list = {}, redis.pcall('LRANGE', queue, 0, 4999)
+local keys, list = {}, pcall('LRANGE', queue, 0, 4999)
 if list.err then return list end
 local start = 0
 while #list > 0 do -- one pass over the list, not one for each id
@@ -18,9 +18,9 @@ end
 local done, ended = {}, {}
 local function put_in(id, i, number)
   local key = jobs .. id
-  local old = redis.pcall('HMGET', key, 'job', 'sum', 'st', 'db')
+  local old = pcall('HMGET', key, 'job', 'sum', 'st', 'db')
   if old.err then return false end
-  if old[1] and (old[2] ~= redis.sha1hex(old[1]) or (old[4] or id) ~= number) then return false end
+  if old[1] and (old[2] ~= sha1hex(old[1]) or (old[4] or id) ~= number) then return false end
   if present(id) then return true end
   if over(old[1], old[2], old[3]) then
     ended[#ended + 1] = {number, old[1]}

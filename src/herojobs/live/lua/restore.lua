@@ -6,7 +6,7 @@ for i = 3, #ARGV, 6 do
   local id, key, token = ARGV[i], jobs .. ARGV[i], ARGV[i + 1]
   local old = call('HMGET', key, 'job', 'sum', 'st', 'lt')
   local unheld = not old[4] or old[4] == ''
-  local same = not old[1] or (old[2] == redis.sha1hex(old[1]) and not over(old[1], old[2], old[3]))
+  local same = not old[1] or (old[2] == sha1hex(old[1]) and not over(old[1], old[2], old[3]))
   if old[4] == token or (unheld and same) then
     unqueue(id) -- reconciliation may have been faster
     if old[4] ~= token then

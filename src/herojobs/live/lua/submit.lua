@@ -10,7 +10,7 @@ end
 local tail, existing = {}, {}
 for i = 2, #ARGV, 6 do
   local id, key = ARGV[i], jobs .. ARGV[i]
-  local old = not fresh and redis.pcall('HMGET', key, 'job', 'sum')
+  local old = not fresh and pcall('HMGET', key, 'job', 'sum')
   if old and (old.err or old[1]) then
     existing[#existing + 1] = {id, old[1] or '', old[2] or ''}
   else
