@@ -77,7 +77,7 @@ _PIECE = re.compile(r"[a-z0-9_]{16,}")
 """What may be a piece of a session key that is worth something."""
 """Stands for a secret where something is shown."""
 
-_SESSION_KEY = re.compile(rb'("session_?key"\s*:\s*)"(?:[^"\\]|\\.)*"?', re.IGNORECASE)
+_SESSION_KEY = re.compile(rb'("session_?key"\s*:\s*)"(?!")(?:[^"\\]|\\.)*"?', re.IGNORECASE)
 
 
 def _new() -> str:

@@ -120,7 +120,7 @@ def test_actors_are_found_in_the_folder_where_the_user_stands(home: Path) -> Non
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
 
 
-def test_doctor_and_databases(herojobs: Command) -> None:
+def test_doctor_and_databases(herojobs: Command, home: Path) -> None:
     herojobs("run", "--text", "!!core.echo content:x", "-c", "dbs")
     doctor = herojobs("doctor")
     assert doctor.returncode == 0, doctor.stdout
@@ -134,6 +134,12 @@ def test_doctor_and_databases(herojobs: Command) -> None:
     assert "lookup_dump.db" in herojobs("ourdb", "dump", "dbs/default").stdout
     assert json.loads(herojobs("ourdb", "cat", "dbs/default", "1").stdout)["result"] == "x"
     assert herojobs("ourdb", "cat", "dbs/default", "9").returncode == 3
+    assert herojobs("ourdb", "import", str(home), "dbs/other").returncode == 2
+    imported = herojobs("ourdb", "import", str(home / "var/circles/dbs/default/jobsdb"), "Copies/Of dbs")
+    assert "imported into copies/of_dbs" in imported.stdout, imported.stderr
+    assert json.loads(herojobs("list", "-c", "copies", "--json").stdout)["jobs"]
+    again = herojobs("ourdb", "import", str(home / "var/circles/dbs/default/jobsdb"), "Copies/Of dbs")
+    assert (again.returncode, "has jobs already" in again.stderr) == (2, True)
 
 
 def test_prune_tells_what_it_deletes(herojobs: Command) -> None:

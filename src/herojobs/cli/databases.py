@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +17,7 @@ from herojobs.job import masked_json
 if TYPE_CHECKING:
     from herojobs.ourdb import OurDB
 
-app = typer.Typer(help="Check, repair, compact and read OurDB databases.", no_args_is_help=True)
+app = typer.Typer(help="Check, repair, compact, read and import OurDB databases.", no_args_is_help=True)
 
 Database = Annotated[str, typer.Argument(metavar="CIRCLE/TOPIC|PATH", help="A queue, or a database's folder.")]
 
@@ -34,7 +36,7 @@ def _tell(event: str) -> None:
 
 @app.command()
 def check(name: Database, json: Json = False) -> None:
-    """Read every record and report what is damaged; nothing is changed."""
+    """Read every record and report what is damaged; but for a torn end, which opening cuts off, nothing is changed."""
     _report(name, repair=False, json=json)
 
 
@@ -82,6 +84,49 @@ def cat(
     for version in versions:
         data = masked_json(version.data).decode("utf-8", "backslashreplace")
         print(data if version.ok else f"(damaged, at {version.location >> 32}.db:{version.location & 0xFFFFFFFF})")
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The database's folder; nothing in it is changed.")],
+    queue: Annotated[
+        str | None,
+        typer.Argument(metavar="[CIRCLE/TOPIC]", help="Where to; default what the folders above it are called."),
+    ] = None,
+    run_open: Annotated[
+        bool, typer.Option("--run-open", help="Run the jobs that aren't over; else they end as lost.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Copy another program's jobs, or those under a name that isn't fixed, into a topic that has none yet."""
+    from herojobs.names import Queue
+    from herojobs.store import JobStore
+    from herojobs.store.imports import import_database
+
+    path = path.expanduser().absolute()
+    if queue is not None and queue.count("/") != 1:
+        common.fail(f"{queue!r} is no queue; write circle/topic", common.USAGE)
+    circle, topic = queue.split("/") if queue is not None else (path.parent.parent.name, path.parent.name)
+    target = Queue.of(circle, topic)
+    store = JobStore(options.settings())
+    try:
+        with common.working(f"importing {path} ..."):
+            done = import_database(store, path, target, run_open=run_open)
+        store.remember_spelling(target, circle, topic)
+    except FileNotFoundError as e:
+        common.fail(str(e), common.USAGE)
+    finally:
+        store.close()
+    if json:
+        common.print_json({"queue": str(target), **asdict(done)})
+        return
+    print(f"{done.jobs:,} jobs imported into {target}")
+    if done.renumbered:
+        print(f"{len(done.renumbered):,} of them have new ids, as theirs were taken or unknown")
+    if done.ended:
+        print(f"{done.ended:,} of them weren't over and are marked as lost; --run-open would have let them run")
+    if done.unreadable:
+        print(f"{done.unreadable:,} records are no jobs and stay in {path} only")
 
 
 def _report(name: str, *, repair: bool, json: bool) -> None:

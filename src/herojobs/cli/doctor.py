@@ -133,6 +133,7 @@ def _machine(settings: Settings) -> Iterator[Finding]:
 def _databases(settings: Settings) -> Iterator[Finding]:
     from herojobs.ourdb import OurDB, OurDBError
     from herojobs.store import JobStore
+    from herojobs.store.imports import raw_databases
     from herojobs.store.jobs import id_of
 
     store = JobStore(settings)
@@ -149,6 +150,18 @@ def _databases(settings: Settings) -> Iterator[Finding]:
         if not report.ok:
             bad += 1
             yield Finding(str(queue), "problem", str(report), _mend(queue))
+    for path, queue_meant in raw_databases(settings.circles_dir):
+        circle_and_topic = f"{path.parent.parent.name}/{path.parent.name}"
+        command = f"herojobs ourdb import '{path}'"
+        free = queue_meant is not None and queue_meant not in queues
+        yield Finding(
+            circle_and_topic,
+            "warning",
+            "its folder isn't named as a queue's is: jobs in it aren't seen",
+            f"{command}, then move it away"
+            if free
+            else f"if it was imported, move it away; else {command} CIRCLE/TOPIC",
+        )
     yield Finding("databases", "problem" if bad else "ok", f"{len(queues)} checked, {bad} damaged")
     store.close()
 
