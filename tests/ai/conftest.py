@@ -109,7 +109,7 @@ def ai_settings(url: str) -> dict[str, Any]:
             "c": ["hero_depot_*", "rpc_stock_*", "rhai_*", "job_*", "hero_nothing_*"],
             "poor": ["hero_depot_pack"],
         },
-        "daily": {"thrifty": {"tokens": 100}, "stingy": {"cost": 0.002}},
+        "daily": {"thrifty": {"tokens": 100}, "stingy": {"cost": 0.002}, "crowd": {"tokens": 400}},
         "allow_any_model": ["free"],
         "keep_messages": True,
     }

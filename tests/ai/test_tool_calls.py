@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from herojobs.live import usage
 from herojobs.live.connect import connect_blocking
 from herojobs.live.transport import run_sync
 from herojobs.processors.ai_tools import action_schema
-from herojobs.testing.model_server import Answer
+from herojobs.testing.model_server import Answer, Wire
 
 TOOLS = ["hero_depot_*", "rpc_stock_level", "rhai_tax", "job_*"]
 
@@ -176,6 +177,32 @@ def test_what_a_circle_uses_adds_up_and_its_daily_limit_holds_for_all_its_jobs(w
     found = spent(world, "thrifty")
     assert found["main"] == found["*"] == usage.Used(jobs=3, requests=3, input=90, output=15, unpriced=3)
     assert sum(job.usage["input_tokens"] + job.usage["output_tokens"] for job in jobs) == found["*"].tokens
+
+
+def test_jobs_at_once_dont_pass_a_daily_limit_together(world: World) -> None:
+    came, go_on = threading.Semaphore(0), threading.Event()
+
+    def slowly(wire: Wire) -> None:
+        came.release()
+        assert go_on.wait(60)
+        wire.start_stream()
+        wire.piece("x")
+        wire.piece(finish_reason="stop")
+        wire.event({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [],
+                    "usage": {"prompt_tokens": 30, "completion_tokens": 40, "total_tokens": 70}})  # fmt: skip
+        wire.event("[DONE]")
+
+    prompt = {"prompt": "x" * 200, "max_tokens": 50}  # it may use 100 tokens, and uses 70
+    jobs = [world.submit(prompt, slowly, circle_id="crowd", timeout=100) for _ in range(12)]
+    try:
+        assert all(came.acquire(timeout=60) for _ in range(4))
+    finally:
+        go_on.set()
+    over = [world.hero.wait(job, 90) for job in jobs]
+    assert [job.status for job in over].count("done") == 5  # with 50 left no further one is worth it
+    assert {job.error_detail["kind"] for job in over if job.status == "error"} == {"budget"}
+    assert spent(world, "crowd")["*"].tokens == 350
+    assert any("waiting for them" in world.log(job) for job in over)
 
 
 def test_a_circles_daily_cost_is_exact(world: World) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -22,7 +22,8 @@ from pydantic_ai.models import Model as Asked
 from pydantic_graph import End
 
 from herojobs.ai.answer_log import AnswerLog
-from herojobs.ai.budget import Budget, Rate, estimated
+from herojobs.ai.budget import Rate, estimated
+from herojobs.ai.day import Day
 from herojobs.ai.failures import AIFailure
 from herojobs.ai.faults import translate
 from herojobs.ai.models import Model
@@ -63,12 +64,10 @@ class Conversation:
     Args:
         prompt: what the job asks for, its data filled in.
         models: the model to ask, and those that take over.
-        budget: the job's limits.
-        today: what the circle has used today.
+        day: says what the next answer may have, and sums what was used.
         tools: calls of the job's tools.
         log: the job's log.
         serving: gives access to the models.
-        count: adds to the circle's sums of today and returns them.
         seconds: seconds that the job has.
 
     Attributes:
@@ -82,22 +81,18 @@ class Conversation:
         self,
         prompt: Prompt,
         models: list[Model],
-        budget: Budget,
-        today: Used,
+        day: Day,
         tools: ToolCalls,
         log: AnswerLog,
         serving: Serving,
-        count: Callable[[Model, Used], Awaitable[Used]],
         seconds: float,
     ) -> None:
         self._prompt = prompt
         self._models = models
-        self._budget = budget
-        self._today = today
+        self._day = day
         self._tools = tools
         self._log = log
         self._serving = serving
-        self._count = count
         self._began = time.monotonic()
         self._deadline = self._began + seconds
         self._schema, self._is_wrapped = _object_schema(prompt.schema)
@@ -185,7 +180,7 @@ class Conversation:
                 wanted = self._prompt.max_tokens or model.settings.max_tokens
                 wanted = min(wanted, model.settings.max_tokens)
                 self._sent = estimated(_size(self.history) + len(self._prompt.instructions))
-                self._limit = self._budget.answer(wanted, self.used, self._today, rate, self._sent)
+                self._limit = await self._day.answer(wanted, self.used, rate, self._sent)
                 async with self._serving.gate(model):
                     self.attempts += 1
                     self._requesting, self._received = True, 0
@@ -263,7 +258,7 @@ class Conversation:
             unpriced=int(cost is None),
         )
         self.used = self.used.plus(added)
-        self._today = await self._count(model, added)
+        await self._day.count(model, added)
 
     async def _count_unanswered(self) -> None:
         """Count a request that was given up, by what was sent and came."""
@@ -276,6 +271,7 @@ class Conversation:
                 rate = self._serving.rate(self.model)
                 cost = None if rate is None else self._sent * rate.input + came * rate.output
                 await self._add(self.model, self._sent, 0, came, cost)
+        await self._day.give_back()
 
     def _failure(self, error: Exception, model: Model) -> AIFailure:
         if isinstance(error, UnexpectedModelBehavior):

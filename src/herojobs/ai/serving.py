@@ -25,7 +25,7 @@ from herojobs.errors import HeroJobsError
 from herojobs.live import usage
 from herojobs.live.connect import connect_async
 from herojobs.live.redis import AsyncRedis
-from herojobs.live.usage import Used
+from herojobs.live.usage import Limits, Need, Used
 from herojobs.settings import Settings
 
 for _noisy in ("httpx2", "httpcore2", "openai"):
@@ -106,12 +106,26 @@ class LoopServing:
         except HeroJobsError as e:
             raise AIFailure("unavailable", f"what the circle has used today can't be read: {e}", again=True) from None
 
-    async def count(self, circle: str, model: Model, used: Used) -> Used:
-        """Add to a circle's sums of today and return them; raises as `spent_today`."""
+    async def count(self, circle: str, model: Model, used: Used, request: str) -> None:
+        """Add to a circle's sums of today, and give back what the request reserved; raises as `spent_today`."""
         try:
-            return await usage.add(await self._connected(), circle, model.name, used)
+            await usage.add(await self._connected(), circle, model.name, used, request)
         except HeroJobsError as e:
             raise AIFailure("unavailable", f"what was used can't be summed: {e}") from None
+
+    async def hold(self, circle: str, request: str, need: Need, limits: Limits, seconds: float) -> tuple[bool, int]:
+        """Reserve what a request may use; see `herojobs.live.usage.hold`. Raises as `spent_today`."""
+        try:
+            return await usage.hold(await self._connected(), circle, request, need, limits, seconds)
+        except HeroJobsError as e:
+            raise AIFailure("unavailable", f"what a request may use can't be reserved: {e}", again=True) from None
+
+    async def give_back(self, circle: str, request: str) -> None:
+        """Give back what a request has reserved; raises as `spent_today`."""
+        try:
+            await usage.give_back(await self._connected(), circle, request)
+        except HeroJobsError as e:
+            raise AIFailure("unavailable", f"what a request reserved can't be given back: {e}") from None
 
     async def _connected(self) -> AsyncRedis:
         async with self._opening:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from importlib.resources import files
 from typing import NamedTuple
 
 from redis.exceptions import RedisError
@@ -60,6 +61,20 @@ class Used(NamedTuple):
         return Used(*(a + b for a, b in zip(self, other, strict=True)))
 
 
+class Need(NamedTuple):
+    """What a request may use: tokens, and millionths of a USD."""
+
+    tokens: int
+    cost: int
+
+
+class Limits(NamedTuple):
+    """What a circle may use in a day: tokens, and millionths of a USD; 0 = no limit."""
+
+    tokens: int
+    cost: int
+
+
 def today() -> date:
     """Return the day that counts now: UTC's."""
     return datetime.now(UTC).date()
@@ -71,8 +86,41 @@ def key(redis: Redis, circle: str, day: date) -> str:
     return f"heroai:{name}:{day.isoformat()}"
 
 
-async def add(redis: Redis, circle: str, model: str, used: Used) -> Used:
-    """Add to a circle's sums of today; return what all its models have used today, this included.
+def _held(redis: Redis, circle: str) -> str:
+    name = f"{{{circle}}}" if redis.keys.cluster else circle
+    return f"heroai:{name}:held"
+
+
+async def hold(redis: Redis, circle: str, request: str, need: Need, limits: Limits, seconds: float) -> tuple[bool, int]:
+    """Reserve what a request may use, unless a limit leaves no room for it beside the sums and what others reserved.
+
+    Args:
+        redis: who keeps it.
+        circle: the circle, its name fixed.
+        request: names the request; one that has reserved something reserves this in its place.
+        need: what it may use.
+        limits: the circle's.
+        seconds: how long the reservation lasts unless it is given back, by `add` or `give_back`.
+
+    Returns:
+        whether it is reserved, and how many others have reserved something.
+
+    Raises:
+        RedisUnavailable: Redis can't be reached.
+    """
+    script = files("herojobs.live").joinpath("hold_usage.lua").read_text("utf-8")
+    names = key(redis, circle, today()), _held(redis, circle)
+    granted, others = await redis.command("EVAL", script, 2, *names, request, *need, *limits, int(seconds * 1000))
+    return bool(granted), int(others)
+
+
+async def give_back(redis: Redis, circle: str, request: str) -> None:
+    """Give back what a request has reserved; raises as `hold`."""
+    await redis.command("HDEL", _held(redis, circle), request)
+
+
+async def add(redis: Redis, circle: str, model: str, used: Used, request: str) -> None:
+    """Add to a circle's sums of today, and give back what the request has reserved.
 
     Raises:
         RedisUnavailable: Redis can't be reached.
@@ -82,12 +130,11 @@ async def add(redis: Redis, circle: str, model: str, used: Used) -> Used:
     for what, value in zip(_COUNTS, used, strict=True):
         if value:
             commands += [("HINCRBY", name, f"{each}:{what}", value) for each in (model, ALL)]
-    commands += [("EXPIRE", name, KEPT * 86_400), ("HGETALL", name)]
+    commands += [("EXPIRE", name, KEPT * 86_400), ("HDEL", _held(redis, circle), request)]
     replies = await redis.exchange(commands)
     for reply in replies:
         if isinstance(reply, RedisError):
             raise refused(redis.address, name, reply)
-    return _by_model(replies[-1]).get(ALL, Used())
 
 
 async def spent_today(redis: Redis, circle: str) -> Used:

@@ -14,12 +14,12 @@ import msgspec
 from herojobs.ai import models, prompt
 from herojobs.ai.answer_log import AnswerLog
 from herojobs.ai.budget import Budget
+from herojobs.ai.day import Day
 from herojobs.ai.failures import AIFailure
 from herojobs.ai.local import INSTALL
 from herojobs.ai.tools import ToolCalls, allowed
 from herojobs.errors import HeroJobsError
 from herojobs.job import Job
-from herojobs.live.usage import Used
 from herojobs.names import Ref, queue_name_fix
 from herojobs.processors.ai_tools import JobTools
 from herojobs.processors.base import JobContext, JobFailed
@@ -100,30 +100,11 @@ class AIProcessor:
         asked = asked.filled(results.__getitem__)
         conversation, serving = await self._loaded()
         state.hide = serving.mask.hide
-        today = await serving.spent_today(circle) if budget.counts_days else Used()
         log = AnswerLog(context.stream, serving.mask)
-
-        async def count(model: models.Model, used: Used) -> Used:
-            try:
-                return await serving.count(circle, model, used)
-            except AIFailure as e:
-                if budget.counts_days:
-                    raise
-                log.line(f"[{e.text}]")  # the job has its answer, and no limit needs the sum
-                return Used()
-
         seconds = float(job.timeout or self._settings.default_timeout)
-        talk = state.talk = conversation(
-            asked,
-            chosen,
-            budget,
-            today,
-            ToolCalls(tools, log, serving.mask.hide),
-            log,
-            serving,
-            count,
-            seconds,
-        )
+        day = Day(serving, circle, budget, seconds, log.line)
+        calls = ToolCalls(tools, log, serving.mask.hide)
+        talk = state.talk = conversation(asked, chosen, day, calls, log, serving, seconds)
         try:
             answer = serving.mask.hide(await talk.run())
         except asyncio.CancelledError:
