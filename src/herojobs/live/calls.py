@@ -153,7 +153,16 @@ class Claim(NamedTuple):
     dropped: list[bytes]
 
 
-def claim(queue: Queue, n: int, lease_ms: int, token: str, bound: Bound | None = None, *, now: int = 0) -> Call[Claim]:
+def claim(
+    queue: Queue,
+    n: int,
+    lease_ms: int,
+    token: str,
+    bound: Bound | None = None,
+    *,
+    rescue_until: int = 0,
+    now: int = 0,
+) -> Call[Claim]:
     """Take up to `n` jobs and lease them; scheduled jobs that are due and jobs whose lease ran out go back first.
 
     Args:
@@ -162,9 +171,10 @@ def claim(queue: Queue, n: int, lease_ms: int, token: str, bound: Bound | None =
         lease_ms: milliseconds after which the jobs go back unless they are extended or finished.
         token: proof for what follows; never the same for two claims.
         bound: the queue's limit, if it has one.
+        rescue_until: unix milliseconds after which leases that have ended are left alone, 0 = never.
         now: see above.
     """
-    return Call("claim", queue, (now, n, lease_ms, proven(token), *(bound or ())), _claim)
+    return Call("claim", queue, (now, n, lease_ms, proven(token), rescue_until, *(bound or ())), _claim)
 
 
 def _claim(reply: Any) -> Claim:

@@ -30,6 +30,7 @@ from herojobs.watchdog.apart import HELD, PAUSE, Apart
 from herojobs.watchdog.fair import Turns
 from herojobs.watchdog.life import Life, by_queue, tell_progress
 from herojobs.watchdog.logs import JobLogs
+from herojobs.watchdog.outages import Outages
 from herojobs.watchdog.pool import Pool
 from herojobs.watchdog.runs import Run
 from herojobs.watchdog.throttle import Throttle, Wish
@@ -40,6 +41,8 @@ TROUBLE = (RedisUnavailable, SessionError, OurDBError, OSError)
 """What passes, or what somebody mends, while jobs wait."""
 TELL_AFTER = 0.02
 """Seconds that a run is under way before Redis is told that it is active; most jobs are over sooner."""
+SILENT = 0.2
+"""Seconds without an answer of Redis after which ends are written to OurDB all the same, lest they go with a crash."""
 LATE = 0.5
 """Share of a lease after which the answer to a claim is too old: the lease runs out before it can be extended, and
 another WatchDog starts the same jobs."""
@@ -90,6 +93,9 @@ class Cycle:
         self.throttle = Throttle(turns, int(settings.lease * 1000), self._life.token)
         self._set_limits(Limits(settings.limit, {}))
         self.calls = Apart(redis)
+        self.outages = Outages(settings.lease)
+        self._meanwhile: asyncio.Task[None] | None = None
+        self._sent_at = 0.0
         self.pool = Pool(self._loop, settings, self._due.set)
         self.hungry = asyncio.Event()
         """Set while there is room for jobs and no queue is known to hold any."""
@@ -166,6 +172,7 @@ class Cycle:
 
     async def _exchange(self) -> None:
         """Make an exchange; while it is on its way, take in what the one before has brought."""
+        await self._join()
         await self._settle()
         trouble = None
         if self.throttle.has_limits:  # what has arrived counts before more is claimed
@@ -177,7 +184,7 @@ class Cycle:
         if not calls:
             self._raise(trouble or await self._take_in())
             return
-        began = self._loop.time()
+        began = self._sent_at = self._loop.time()
         if self._arrived:
             under_way = self._loop.create_task(self.calls.run_many(calls))
             try:
@@ -189,6 +196,8 @@ class Cycle:
                 raise
         else:
             replies = await self.calls.run_many(calls)
+        self.outages.heard()
+        await self._join()
         await self._heed(sent, replies)
         for (wish, token, _), reply in zip(claims, replies[len(sent) :], strict=True):
             self._receive(wish, token, reply, began)
@@ -213,10 +222,24 @@ class Cycle:
             run.deadline and not run.told and run.deadline - run.timeout < started_before for run in self.pool.runs()
         ):
             self._due.set()
+        if self.pool.ended and 0 < self._sent_at < now - SILENT and self._may_settle():
+            self._meanwhile = self._loop.create_task(self._settle())
         if self._turns.heat_due(now_ms()) or (self._unsent and self.calls.is_due()):
             self._due.set()
         if self.pool.ended or self.pool.put_back or self.pool.spared or self.pool.output or self.pool.progress:
             self._due.set()
+
+    def _may_settle(self) -> bool:
+        """Return whether no ends are being written, and none was refused, which the next exchange tells."""
+        meanwhile = self._meanwhile
+        return meanwhile is None or (meanwhile.done() and not meanwhile.cancelled() and not meanwhile.exception())
+
+    async def _join(self) -> None:
+        """Let the writing of ends come to its end that began while Redis was silent."""
+        self._sent_at = 0.0
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            await meanwhile
 
     async def _settle(self) -> None:
         """Write to OurDB what has ended or goes back; what can't be written stays for the next time."""
@@ -263,7 +286,8 @@ class Cycle:
         claims = [(Wish(queue, 0), *self._life.claim_expired(queue)) for queue in expired]
         wishes = self._turns.wishes(*self._room())
         passed = await self.throttle.narrow(wishes, self._idle, self.calls.run_many)
-        return claims + [(wish, *self._life.claim(wish.queue, wish.n, wish.bound)) for wish in passed]
+        until = self.outages.rescue_until()
+        return claims + [(wish, *self._life.claim(wish.queue, wish.n, wish.bound, until)) for wish in passed]
 
     def _idle(self, queue: Queue) -> int:
         return self.pool.concurrent_room() if self._turns.is_concurrent(queue) else self.pool.idle()
@@ -291,6 +315,7 @@ class Cycle:
             self._turns.note(wish.queue, 0, now_ms() + int(PAUSE * 1000))
             reply = Claim(0, 0, 0, [], [])
         else:
+            self.outages.heard(reply.now)
             self._turns.charge(wish.queue, len(reply.jobs))
             self._turns.note(wish.queue, reply.waiting, reply.next_due)
         if reply.jobs:

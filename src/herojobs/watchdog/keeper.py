@@ -6,6 +6,7 @@ Each keeper has a `step()` that does its work once; `every` repeats it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -32,14 +33,23 @@ RENEW_PAUSE = 0.01
 """Seconds between two such waits while new queues come in; wake-ups meanwhile stay in their lists."""
 
 
-async def every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
-    """Repeat a step until cancelled. Trouble with Redis or OurDB is the exchange's to tell; a step just comes again."""
+async def every(seconds: float, step: Callable[[], Awaitable[None]], sooner: asyncio.Event | None = None) -> None:
+    """Repeat a step until cancelled, at once if `sooner` is set meanwhile.
+
+    Trouble with Redis or OurDB is the exchange's to tell; a step just comes again.
+    """
     while True:
         try:
             await step()
         except (RedisUnavailable, SessionError, OurDBError, OSError) as e:
             log.debug("%s: %s", step.__qualname__, e)
-        await asyncio.sleep(seconds)
+        if sooner is None:
+            await asyncio.sleep(seconds)
+            continue
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await sooner.wait()
+        sooner.clear()
 
 
 class Leases:
@@ -180,6 +190,7 @@ class Lookout:
         self._cycle.heed_rules()  # being told of a change can get lost with a connection
         known = self._turns.known()
         seen = await self._redis.waiting(known)
+        self._cycle.outages.heard()
         if seen.wiped:
             self._on_wipe()
             await self._redis.run_many(self._cycle.throttle.hold(make=True))

@@ -78,10 +78,14 @@ class Life:
         """Return a token that was never there before."""
         return f"{self._name}.{next(self._tokens)}"
 
-    def claim(self, queue: Queue, n: int, bound: Bound | None = None) -> tuple[str, Call[Any]]:
-        """Return a token and the call that claims up to `n` jobs, within the queue's bound, under it."""
+    def claim(self, queue: Queue, n: int, bound: Bound | None = None, rescue_until: int = 0) -> tuple[str, Call[Any]]:
+        """Return a token and the call that claims up to `n` jobs, within the queue's bound, under it.
+
+        Jobs whose lease ran out are among them up to `rescue_until`, unix milliseconds by Redis's clock; 0 = always.
+        """
         token = self.token()
-        return token, claim(queue, n, int(self._settings.lease * 1000), token, bound)
+        lease_ms = int(self._settings.lease * 1000)
+        return token, claim(queue, n, lease_ms, token, bound, rescue_until=rescue_until)
 
     def claim_expired(self, queue: Queue) -> tuple[str, Call[Any]]:
         """Return a token and the call that claims, to end them, jobs whose time to start is over."""

@@ -184,7 +184,7 @@ class WatchDog:
             tasks = [
                 loop.create_task(cycle.run()),
                 loop.create_task(reconciler.run()),
-                loop.create_task(every(settings.lease / 3, Leases(redis, cycle, settings).step)),
+                loop.create_task(every(settings.lease / 3, Leases(redis, cycle, settings).step, cycle.outages.over)),
                 loop.create_task(every(LOOK, Ears(redis, cycle, turns, postman).step)),
                 loop.create_task(every(0, Alarm(redis, cycle, turns).step)),
                 loop.create_task(every(LOOK, Lookout(redis, cycle, turns, reconciler.soon).step)),

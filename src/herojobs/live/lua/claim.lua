@@ -1,7 +1,7 @@
 -- with take
 -- Takes jobs from the queue and leases them; first puts back what is due and whose lease ran out.
--- ARGV: now, most jobs to take, lease in ms, token; of a queue that has a limit also: jobs at once, starts in a
---       window, the window in ms (0 = any number)
+-- ARGV: now, most jobs to take, lease in ms, token, the time after which leases that have ended stay as they are (0 = none);
+--       of a queue that has a limit also: jobs at once, starts in a window, the window in ms (0 = any number)
 -- Returns: {now, when the next scheduled job or lease is due (0 = none), how many ids still wait,
 --           the jobs, in turn id and which attempt it is; or id and {attempt, 1 = ours wrote it last, db, cx, its job
 --           if ours didn't}, for those of which there is more to say;
@@ -37,16 +37,22 @@ local function sweep(set, event)
   return tonumber(call('ZRANGE', set, 0, 0, 'WITHSCORES')[2])
 end
 
-local next_due, next_end = sweep(later), sweep(lease, 'lease_expired')
+local next_due, next_end, rescue_until = sweep(later), nil, tonumber(ARGV[5])
+if rescue_until == 0 or now <= rescue_until then
+  next_end = sweep(lease, 'lease_expired')
+else
+  local first = call('ZRANGE', lease, 0, 0, 'WITHSCORES')
+  next_end = first[1] and math.max(tonumber(first[2]), now + 500)
+end
 
 -- At its limit the queue counts as empty: whoever ends one of its jobs, or the time, makes it worth a claim again.
 local full, allowed_at = false, nil
-local starts = ARGV[6] and tonumber(ARGV[6]) or 0
-if ARGV[5] then
-  local wanted, most = room, tonumber(ARGV[5])
+local starts = ARGV[7] and tonumber(ARGV[7]) or 0
+if ARGV[6] then
+  local wanted, most = room, tonumber(ARGV[6])
   if most > 0 then room = math.min(room, most - call('ZCARD', lease)) end
   if starts > 0 then
-    local allowed, at = allowed_starts(starts, tonumber(ARGV[7]))
+    local allowed, at = allowed_starts(starts, tonumber(ARGV[8]))
     if allowed < room then room, allowed_at = allowed, at > 0 and at or nil end
   end
   room = math.max(room, 0)
@@ -99,8 +105,8 @@ end
 if #leased > 0 then
   lease_until(ends, leased)
   if starts > 0 then
-    note_starts(#leased, tonumber(ARGV[7]), token)
-    if full and not allowed_at then allowed_at = now + ARGV[7] + 1 end
+    note_starts(#leased, tonumber(ARGV[8]), token)
+    if full and not allowed_at then allowed_at = now + ARGV[8] + 1 end
   end
   if not next_end or ends < next_end then next_end = ends end
 end
