@@ -1,16 +1,18 @@
 """What OurDB costs: `python -m benchmarks.ourdb [folder]`.
 
-Writes are set against a bare write of the same bytes, with or without a flush, in the same folder. Each figure is the
-best of several rounds, since other programs only ever add time.
+Each figure is the best of several rounds, since other programs only ever add time. One record's writes are set against
+a bare write of the same bytes, with or without a flush, in the same folder, the two in turn.
 """
 
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -35,8 +37,20 @@ def best(action: Callable[[], object], repeat: int, rounds: int = 7) -> float:
     return min(times)
 
 
-def bare(folder: Path, flush: bool) -> float:
-    """Return seconds for appending a record's bytes to a plain file."""
+def side_by_side(one: Callable[[], object], other: Callable[[], object], repeat: int, rounds: int = 15) -> float:
+    """Return how much longer `other` takes than `one`: rounds in turn, the median of their ratios.
+
+    A disk's mood changes from one second to the next, so figures of different moments can't be divided.
+    """
+    ratios = []
+    for _ in range(rounds):
+        first = best(one, repeat, 1)
+        ratios.append(best(other, repeat, 1) / first)
+    return statistics.median(ratios)
+
+
+def bare(folder: Path, flush: bool) -> Callable[[], None]:
+    """Return what appends a record's bytes to a plain file."""
     fd = os.open(folder / f"bare{flush}", os.O_RDWR | os.O_CREAT | os.O_APPEND)
     data = bytes(12) + record(1)
 
@@ -45,32 +59,25 @@ def bare(folder: Path, flush: bool) -> float:
         if flush:
             os.fdatasync(fd)
 
-    seconds = best(write, 50 if flush else 2_000)
-    os.close(fd)
-    return seconds
+    return write
 
 
-def row(name: str, seconds: float, each: int = 1, against: float = 0.0) -> None:
+def row(name: str, seconds: float, each: int = 1, ratio: float = 0.0) -> None:
     per_record = seconds / each
-    ratio = f"{per_record / against:8.2f}x" if against else ""
-    print(f"{name:<38}{per_record * 1e6:10.2f} us {1 / per_record:12,.0f}/s {ratio}")
+    print(f"{name:<38}{per_record * 1e6:10.2f} us {1 / per_record:12,.0f}/s {f'{ratio:8.2f}x' if ratio else ''}")
 
 
 def writes(folder: Path) -> None:
     plain, flushed = bare(folder, False), bare(folder, True)
-    row("bare write", plain)
-    row("bare write + fdatasync", flushed)
+    row("bare write", best(plain, 2_000))
+    row("bare write + fdatasync", best(flushed, 50))
     for policy in get_args(SyncPolicy):
-        against, repeat = (flushed, 50) if policy == "always" else (plain, 2_000)
+        against, repeat = (flushed, 20) if policy == "always" else (plain, 2_000)
         with OurDB(folder / policy, sync=policy, dump=False) as db:
-            db.add(record)
-            row(f"add, sync={policy}", best(lambda: db.add(record), repeat), 1, against)
-            row(
-                f"add_many of {BATCH:,}, sync={policy}",
-                best(lambda: db.add_many([record] * BATCH), 5),
-                BATCH,
-                against,
-            )
+            add, add_many = partial(db.add, record), partial(db.add_many, [record] * BATCH)
+            add()
+            row(f"add, sync={policy}", best(add, repeat), 1, side_by_side(against, add, repeat))
+            row(f"add_many of {BATCH:,}, sync={policy}", best(add_many, 5), BATCH)
 
 
 def reads(folder: Path) -> None:
