@@ -19,6 +19,9 @@ _header = struct.Struct("<HI")
 _whole = struct.Struct("<HI6s")
 _first = struct.Struct("<HI6x")
 
+header_fields = _whole.unpack_from
+"""Return size, CRC and the six bytes of the previous location of the header that starts at an offset of some bytes."""
+
 
 class Header(NamedTuple):
     """A record's header: size modulo 65,536, CRC-32 of the data, location of the version before (0 = first)."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+from zlib import crc32
 
 from herojobs.ourdb.files import DataFiles
-from herojobs.ourdb.format import HEADER, Header, fit, unpack_header
+from herojobs.ourdb.format import HEADER, Header, fit, header_fields, unpack_header, unpack_location
 
 CHUNK = 1 << 20
 
@@ -79,6 +80,7 @@ def walk(
     """
     window = _Window(files, number, position, max_record)
     while True:
+        yield from window.whole()
         if not window.need(HEADER):
             left = window.left()
             if left:
@@ -133,6 +135,21 @@ class _Window:
         self._at = 0
         self._buffer = self._files.read(self._number, self._start, max(length, CHUNK))
         return len(self._buffer) >= length
+
+    def whole(self) -> Iterator[Record]:
+        """Yield the records that start here, up to the first that isn't plainly one in the buffer."""
+        buffer = self._buffer
+        base = self._number << 32 | self._start
+        at, last = self._at, len(buffer) - HEADER
+        while at <= last:
+            size, crc, previous = header_fields(buffer, at)
+            start = at + HEADER
+            data = buffer[start : start + size]
+            if not data or len(data) != size or crc32(data) != crc:
+                return
+            self._at = start + size
+            yield Record(base + at, unpack_location(previous), data)
+            at = self._at
 
     def record(self) -> Record | None:
         """Return the record that starts here and step over it; None if none does."""
