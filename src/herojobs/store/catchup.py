@@ -81,24 +81,26 @@ class Jobs:
 
     def write(self, db: sqlite3.Connection, queue: int, newest: Mapping[int, bytes]) -> list[int]:
         """Write jobs by id, as they are now; return the ids of those that are no jobs."""
-        rows: list[tuple[int, int, int, str, str, str]] = []
         tags: list[tuple[str, int]] = []
         gone: list[int] = []
         base = queue << 32
-        for id, data in newest.items():
-            row: _Row | Job | None
-            try:
-                row = _row(data)
-            except (ValueError, RecursionError):  # another program's JSON
-                row = decoded(data)
-                if row is None:
-                    gone.append(id)
-                    continue
-            created = min(max(0, row.created_ms or row.time_scheduled * 1000), MAX_TIME)
-            rows.append((base | id, queue, created, row.status or "new", row.params_type, row.reason))
-            if row.tags:
-                tags += [(tag, base | id) for tag in row.tags]
-        db.executemany(_put_job, rows)
+
+        def rows() -> Iterator[tuple[int, int, int, str, str, str]]:  # one at a time: a batch of them is megabytes
+            for id, data in newest.items():
+                row: _Row | Job | None
+                try:
+                    row = _row(data)
+                except (ValueError, RecursionError):  # another program's JSON
+                    row = decoded(data)
+                    if row is None:
+                        gone.append(id)
+                        continue
+                created = min(max(0, row.created_ms or row.time_scheduled * 1000), MAX_TIME)
+                yield base | id, queue, created, row.status or "new", row.params_type, row.reason
+                if row.tags:
+                    tags.extend((tag, base | id) for tag in row.tags)
+
+        db.executemany(_put_job, rows())
         db.executemany("INSERT OR IGNORE INTO tag VALUES (?, ?)", tags)
         return gone
 
@@ -117,13 +119,19 @@ class Words:
 
     def write(self, db: sqlite3.Connection, queue: int, newest: Mapping[int, bytes]) -> list[int]:
         """Write jobs by id, as they are now; return the ids of those that are no jobs."""
-        jobs = {id: decoded(data) for id, data in newest.items()}
+        gone: list[int] = []
         base = queue << 32
-        db.executemany(
-            "INSERT OR REPLACE INTO words (rowid, params, result, error) VALUES (?, ?, ?, ?)",
-            ((base | id, job.params, job.result, job.error) for id, job in jobs.items() if job is not None),
-        )
-        return [id for id, job in jobs.items() if job is None]
+
+        def rows() -> Iterator[tuple[int, str, str, str]]:
+            for id, data in newest.items():
+                job = decoded(data)
+                if job is None:
+                    gone.append(id)
+                else:
+                    yield base | id, job.params, job.result, job.error
+
+        db.executemany("INSERT OR REPLACE INTO words (rowid, params, result, error) VALUES (?, ?, ?, ?)", rows())
+        return gone
 
     def remove(self, db: sqlite3.Connection, keys: list[int]) -> None:
         """Remove jobs by key."""
