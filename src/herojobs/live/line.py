@@ -32,6 +32,8 @@ NOTHING = object()
 def packed(commands: Sequence[Sequence[str | bytes | int]]) -> bytes:
     """Return commands as they are sent; redis-py's asynchronous connections do it in Python, six times slower."""
     pack: Callable[[tuple[Any, ...]], bytes] = pack_command  # its stub allows one argument only
+    if len(commands) == 1:
+        return pack(tuple(commands[0]))
     return b"".join([pack(tuple(command)) for command in commands])
 
 
@@ -106,14 +108,12 @@ class Line:
         Raises:
             as `send`.
         """
-        replies: list[Any] = []
         gets = self._reader.gets
-        while len(replies) < count:
-            reply = gets()
-            if reply is NOTHING:
+        replies: list[Any] = []
+        for _ in range(count):
+            while (reply := gets()) is NOTHING:
                 self._read()
-            else:
-                replies.append(reply)
+            replies.append(reply)
         return raise_trouble(replies)
 
     def next_push(self, timeout: float) -> Any:
