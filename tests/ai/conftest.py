@@ -60,7 +60,7 @@ class World:
         """Submit a prompt; the models answer with the replies in turn, and with the last one from then on."""
         self.expect(*replies)
         text = params if isinstance(params, str) else json.dumps(params)
-        return self.hero.submit(text, params_type="ai", log=True, **({"circle_id": "c", "timeout": 20} | fields))
+        return self.hero.submit(text, params_type="ai", log=True, **({"circle_id": "c", "timeout": 60} | fields))
 
     def ask(self, params: str | dict[str, Any], *replies: Reply, **fields: Any) -> Job:
         """The same, and wait for the end."""

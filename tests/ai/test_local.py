@@ -131,16 +131,15 @@ def test_a_cancel_frees_the_cpu(hero: HeroJobs, ask: Ask) -> None:
     next(iter(hero.follow(job)))
     process = server(hero)
     hero.cancel(job)
-    cancelled = time.monotonic()
     assert hero.wait(job, 60).reason == "cancelled"
-    before = cpu(process)
+    cancelled = before = cpu(process)
     while True:  # idle: two looks a tenth of a second apart see no work
         time.sleep(0.1)
         now = cpu(process)
         if now - before < 0.02:
             break
         before = now
-        assert time.monotonic() - cancelled < 10, "it goes on computing"
+        assert now - cancelled < 3, "it goes on computing"  # of its own time: the machine may be busy
     assert process.is_running()
 
 

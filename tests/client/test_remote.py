@@ -197,7 +197,7 @@ def test_a_wait_outlives_a_server_that_is_away_for_a_while(
     proxy.away = True
     timer = threading.Timer(1.5, lambda: (work(), setattr(proxy, "away", False)))
     timer.start()
-    assert remote.wait(job, timeout=20).result == "hi"
+    assert remote.wait(job, timeout=90).result == "hi"
     timer.join()
     remote.close_all()
 
@@ -278,7 +278,7 @@ def test_over_a_unix_socket_with_output_as_it_comes(kind: str, settings: Setting
         if kind == "sync":
             with HeroJobs(url) as remote:
                 job = remote.submit(ECHO, circle_id="c", log=True)
-                assert remote.wait(job, timeout=30).result == "hi"
+                assert remote.wait(job, timeout=90).result == "hi"
                 assert "".join(remote.follow(job)) == remote.log(job)
                 with pytest.raises(JobNotFound):
                     list(remote.follow("c/default/99"))
@@ -289,7 +289,7 @@ def test_over_a_unix_socket_with_output_as_it_comes(kind: str, settings: Setting
             async def use() -> None:
                 async with AsyncHeroJobs(url) as remote:
                     jobs = [await remote.submit(ECHO, circle_id="c", log=True) for _ in range(5)]
-                    done = await asyncio.gather(*(remote.wait(job, timeout=30) for job in jobs))
+                    done = await asyncio.gather(*(remote.wait(job, timeout=90) for job in jobs))
                     assert [job.result for job in done] == ["hi"] * 5
                     assert "".join([text async for text in remote.follow(jobs[0])]) == await remote.log(jobs[0])
 

@@ -35,7 +35,7 @@ class Running:
         self.process = process
         self.home = home
         self.socket = socket
-        self.client = httpx2.Client(base_url=url, timeout=20, trust_env=False)
+        self.client = httpx2.Client(base_url=url, timeout=90, trust_env=False)
         self._numbers = itertools.count(1)
 
     def post(self, body: bytes, key: str = "", **headers: str) -> httpx2.Response:

@@ -74,7 +74,7 @@ def test_the_official_schema_and_the_coverage_tester_find_no_fault(home: Path, r
     assert shutil.which("npm"), "this test needs node and npm, then `make node`"
     assert (NODE / "node_modules").is_dir(), "run `make node` first: it installs what this test needs"
     with serving(home, redis_url, watchdog=True) as server:
-        run = subprocess.run(["node", NODE / "check.js", server.url], capture_output=True, text=True, timeout=60)
+        run = subprocess.run(["node", NODE / "check.js", server.url], capture_output=True, text=True, timeout=180)
     assert run.returncode == 0, run.stderr
     told = json.loads(run.stdout)
     assert told["errors"] == []

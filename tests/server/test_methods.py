@@ -18,7 +18,7 @@ LATER = 4_102_444_800
 def test_a_job_is_submitted_run_and_waited_for(working: Running) -> None:
     job = working.call("job.submit", HELLO, "heroscript", "demo", "mail", 10)
     assert (job["jobid"], job["circleid"], job["topic"], job["status"]) == (1, "demo", "mail", "new")
-    done = working.call("job.wait", ref="demo/mail/1", timeout=20)
+    done = working.call("job.wait", ref="demo/mail/1", timeout=60)
     assert (done["status"], done["result"], done["reason"]) == ("done", "hello", "done")
     assert working.call("job.get", "demo/mail/1") == done
     assert [each["status"] for each in working.call("job.history", "demo/mail/1")][-1] == "done"
@@ -167,11 +167,11 @@ def test_submissions_that_come_together_are_each_answered_for_itself(server: Run
 
 def test_a_batch_runs_concurrently(server: Running, circle: str) -> None:
     server.call("job.submit", params=HELLO, circle_id=circle)
-    call = encode_request("job.wait", [f"{circle}/default/1", 0.5], 1)
+    call = encode_request("job.wait", [f"{circle}/default/1", 1.5], 1)
     began = time.monotonic()
     answers, _ = read_answers(server.post(encode_batch([call] * 50)).content)
     assert {answer.error.code for answer in answers if answer.error} == {1006}
-    assert time.monotonic() - began < 20, "one after another they take 25 s"
+    assert time.monotonic() - began < 60, "one after another they take 75 s"
 
 
 def test_names_of_older_programs(server: Running, circle: str) -> None:

@@ -36,7 +36,7 @@ def sessions(settings: Settings) -> Iterator[Sessions]:
 
 
 def browser(server: Running) -> httpx2.Client:
-    return httpx2.Client(base_url=server.url, timeout=20, trust_env=False)
+    return httpx2.Client(base_url=server.url, timeout=90, trust_env=False)
 
 
 def test_a_browser_logs_in_once_and_out(sessions: Sessions, home: Path, redis_url: str) -> None:

@@ -99,7 +99,7 @@ def test_what_was_acknowledged_survives_a_kill(home: Path, redis_url: str) -> No
     with serving(home, redis_url) as server:
 
         def submit() -> None:
-            with httpx2.Client(base_url=server.url, timeout=20, trust_env=False) as client:
+            with httpx2.Client(base_url=server.url, timeout=90, trust_env=False) as client:
                 body = encode_request("job.submit", {"params": HELLO, "circle_id": "k"}, 1)
                 try:
                     while True:

@@ -171,7 +171,7 @@ def test_calls_of_a_session_are_limited_to_a_rate(home: Path, redis_url: str) ->
 def test_it_listens_for_others_only_under_protection(home: Path, redis_url: str) -> None:
     def answer(*arguments: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "herojobs", "serve", "--no-watchdog", "--port", "0", *arguments]
-        run = subprocess.run(command, env=environment(home, redis_url), capture_output=True, text=True, timeout=30)
+        run = subprocess.run(command, env=environment(home, redis_url), capture_output=True, text=True, timeout=120)
         return run.returncode, run.stderr
 
     code, text = answer("--host", "0.0.0.0")
@@ -185,7 +185,7 @@ def test_it_listens_for_others_only_under_protection(home: Path, redis_url: str)
 def test_a_port_that_is_taken_is_told(server: Running, home: Path, redis_url: str) -> None:
     port = server.url.rsplit(":", 1)[1]
     command = [sys.executable, "-m", "herojobs", "serve", "--no-watchdog", "--port", port]
-    run = subprocess.run(command, env=environment(home, redis_url), capture_output=True, text=True, timeout=30)
+    run = subprocess.run(command, env=environment(home, redis_url), capture_output=True, text=True, timeout=120)
     assert run.returncode == 2
     assert "Address already in use; --port 0 takes a free one" in run.stderr
 

@@ -30,7 +30,7 @@ def opened(server: Running, key: str = "", **options: Any) -> Iterator[ClientCon
         yield websocket
 
 
-def receive(websocket: ClientConnection, timeout: float = 10) -> Any:
+def receive(websocket: ClientConnection, timeout: float = 60) -> Any:
     return msgspec.json.decode(websocket.recv(timeout))
 
 
