@@ -54,8 +54,13 @@ class Disk:
     def close(self) -> None:
         """Remove the folder with all that is in it."""
         if self._mounted:
-            _run("umount", "--lazy", self.folder)
+            unmount(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def unmount(folder: Path) -> None:
+    """Take a tmpfs away, whoever still uses it; nothing happens if there is none."""
+    _run("umount", "--lazy", folder)
 
 
 def _limit(writers: Iterable[psutil.Process], size: int) -> None:

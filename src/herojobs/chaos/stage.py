@@ -15,6 +15,7 @@ import psutil
 
 from herojobs.chaos.clock import Clock
 from herojobs.chaos.disk import Disk
+from herojobs.chaos.guard import Guard, marked
 from herojobs.chaos.producer import Orders
 from herojobs.chaos.proxy import Proxy
 from herojobs.chaos.servers import RedisServer
@@ -84,6 +85,7 @@ class Stage:
         self.left = 0
         self.revived = 0
         self._stack = contextlib.ExitStack()
+        self._temporary = folder is None
         if folder is None:
             folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="hj-chaos-")))
         self.folder = folder
@@ -96,10 +98,19 @@ class Stage:
 
     def __enter__(self) -> Stage:
         try:
+            guard = Guard()
+            self._stack.callback(guard.close)
+            guard.note_processes(MARK, self._mark)
+            if self._temporary:
+                guard.note_folder(self.folder)
+            guard.note_folder(self.folder / "disk")
+            guard.note_disk(self.folder / "disk")
             self.disk = Disk(self.folder / "disk")
             self._stack.callback(self.disk.close)
-            self.redis = RedisServer(embedded.find_program(), "--appendonly", "yes", "--appendfsync", "everysec")
+            options = ("--appendonly", "yes", "--appendfsync", "everysec")
+            self.redis = RedisServer(embedded.find_program(), *options)
             self._stack.callback(self.redis.close)
+            guard.note_server(self.redis.folder)
             self.proxy = Proxy(self.redis.socket)
             self._stack.callback(self.proxy.close)
             self._life, held = os.pipe()  # closes should we be killed: then all that we have started ends
@@ -177,12 +188,7 @@ class Stage:
 
     def processes(self) -> list[psutil.Process]:
         """Return all processes of this run that are alive."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get(MARK) == self._mark and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found
+        return list(marked(MARK, self._mark))
 
     def acknowledged_refs(self) -> list[str]:
         """Return the references of all jobs that were acknowledged so far."""
