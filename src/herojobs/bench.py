@@ -17,14 +17,20 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import psutil
+from redis import Redis
 
 from herojobs.client import HeroJobs
-from herojobs.job import Job
+from herojobs.job import Job, encode
 from herojobs.live import embedded
+from herojobs.live.call import script
+from herojobs.live.calls import submit
+from herojobs.names import Queue
 from herojobs.ourdb import OurDB
 
 NO_OP = "!!fake.return_success"
 ASYNC_NO_OP = "!!fake.sleep seconds:0"
+IN_TURN = 10
+"""Calls of each kind before it is the other's turn, where two are compared."""
 SETTLE = 3.0
 """Seconds between two runs, for what the one before has left for the disk."""
 
@@ -68,6 +74,7 @@ def _run(hero: HeroJobs, home: Path, jobs: int) -> dict[str, float]:
     trips = _trips(hero, home, min(500, jobs))
     found = {
         "submit, one by one (jobs/s)": _rate(min(2_000, jobs), lambda count: _submit(hero, count)),
+        "  beside a bare EVALSHA of the same bytes (x)": _beside_bare(hero, home, min(1_000, jobs)),
         "submit_many (jobs/s)": _submit_many(hero, jobs, NO_OP, "bulk"),
     }
     hero.empty("bench", "bulk")
@@ -95,6 +102,25 @@ def _rate(count: int, work: Callable[[int], object]) -> float:
 def _submit(hero: HeroJobs, count: int) -> None:
     for _ in range(count):
         hero.submit(NO_OP, circle_id="bench", topic="single")
+
+
+def _beside_bare(hero: HeroJobs, home: Path, count: int) -> float:
+    """Return how fast `submit` is beside redis-py's EVALSHA of the same script and bytes, a few of each in turn."""
+    queue, sha = Queue("bench", "bare"), script("submit").sha.decode()
+    own, bare = [], []
+    like = hero.submit(NO_OP, circle_id="bench", topic="single")
+    with Redis(unix_socket_path=str(embedded.socket_path(home))) as redis:
+        for first in range(like.job_id + 1, like.job_id + 1 + count, IN_TURN):
+            began = time.perf_counter()
+            _submit(hero, IN_TURN)
+            own.append(time.perf_counter() - began)
+            calls = [submit(queue, [(id, encode(like), 0, 0)]).args for id in range(first, first + IN_TURN)]
+            began = time.perf_counter()
+            for arguments in calls:
+                redis.evalsha(sha, 1, f"heroqueue:{queue.key}", *arguments)
+            bare.append(time.perf_counter() - began)
+        redis.delete(*redis.keys("hero*:bench:bare*"))  # no client knows these jobs
+    return statistics.median(bare) / statistics.median(own)
 
 
 def _submit_many(hero: HeroJobs, count: int, params: str, topic: str) -> float:

@@ -63,7 +63,7 @@ class Queue(NamedTuple):
         Raises:
             InvalidName: see `fixed_name`.
         """
-        return cls(fixed_name(circle_id, "circle_id"), fixed_name(topic, "topic"))
+        return _queue_of(circle_id, topic)
 
     @classmethod
     def parse(cls, key: str) -> Queue | None:
@@ -84,6 +84,11 @@ class Queue(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.circle}/{self.topic}"
+
+
+@lru_cache(maxsize=4096)
+def _queue_of(circle_id: str, topic: str) -> Queue:
+    return Queue(fixed_name(circle_id, "circle_id"), fixed_name(topic, "topic"))
 
 
 class Ref(NamedTuple):

@@ -15,5 +15,5 @@ def test_it_tells_every_figure() -> None:
     figures = json.loads(done.stdout)
     names = [figure["name"] for figure in figures]
     assert {"submit, one by one (jobs/s)", "drain, asynchronous (jobs/s)", "round trip, p99 (ms)"} < set(names)
-    assert len(names) == len(set(names)) == 14
+    assert len(names) == len(set(names)) == 15
     assert all(0 < figure["lowest"] <= figure["median"] <= figure["highest"] for figure in figures)
