@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import random
 import resource
@@ -290,6 +291,38 @@ def test_a_table_that_takes_half_of_a_batch_acknowledges_none(tmp_path: Path, li
             assert db.next_id == before
 
     assert in_child(work) == 0
+
+
+@pytest.mark.parametrize("ids", [(3, 4, 5, 6), (9, 3, 4, 7, 5)])
+@pytest.mark.parametrize("refused", range(1, 8))
+def test_entries_are_as_before_when_one_of_them_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: tuple[int, ...], refused: int
+) -> None:
+    with OurDB(tmp_path / "db", sync="never", dump=False) as db:
+        db.add_many([b"x"] * 10)
+        before = db.tips(range(11)), db.next_id
+        calls = itertools.count(1)
+        write = os.pwrite
+
+        def full(fd: int, data: bytes, position: int) -> int:
+            if next(calls) == refused:
+                raise OSError(errno.ENOSPC, "full")
+            return write(fd, data, position)
+
+        monkeypatch.setattr(os, "pwrite", full)
+        failed = False
+        try:
+            db.set_many([(id, b"y", None) for id in ids])
+        except DiskFull:
+            failed = True
+        monkeypatch.setattr(os, "pwrite", write)
+        assert failed == (next(calls) > refused)
+        if failed:
+            assert (db.tips(range(11)), db.next_id) == before
+        else:
+            assert db.get_many(ids) == [b"y"] * len(ids)
+        assert db.add(b"z") == 11
+        assert db.check().ok
 
 
 # files

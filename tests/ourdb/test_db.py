@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -73,6 +73,60 @@ def test_a_version_is_accepted_only_after_the_one_it_follows(tmp_path: Path) -> 
         assert db.tip(1) == (fourth, b"f")
         assert db.set_many([(1, b"g", third), (1, b"h", CHAINED)]) == [None, None]
         assert [version.data for version in db.history(1)] == [b"f", b"e", b"b", b"a"]
+
+
+@given(
+    chosen=st.lists(st.tuples(st.integers(1, 12), st.booleans(), st.integers(1, 90)), min_size=1, max_size=20),
+    file_size=st.sampled_from([60, 300, 100_000]),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_batch_of_versions_is_what_single_ones_would_be(
+    tmp_path_factory: pytest.TempPathFactory, chosen: list[tuple[int, bool, int]], file_size: int
+) -> None:
+    folder = tmp_path_factory.mktemp("db")
+    options: dict[str, Any] = {"file_size": file_size, "sync": "never", "dump": False}
+    with OurDB(folder / "batch", **options) as batch, OurDB(folder / "singly", **options) as singly:
+        for db in (batch, singly):
+            db.add_many([b"first %d" % id for id in range(1, 10)])
+        places = {id: singly.locate(id) for id in range(1, 10)}
+        items = [
+            (id, b"%d" % nth * length, places.get(id, 7) + (not fits)) for nth, (id, fits, length) in enumerate(chosen)
+        ]
+        assert batch.set_many(items) == [singly.set_many([item])[0] for item in items]
+        for id in range(1, 10):
+            assert batch.history(id) == singly.history(id)
+        assert batch.check().ok
+    for path in (folder / "singly").glob("*.db"):
+        assert (folder / "batch" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_long_values_have_their_place_in_a_batch(tmp_path: Path) -> None:
+    data = [b"a" * 65_535, b"b" * 65_536, b"c" * 200_000, b"d"]
+    with OurDB(tmp_path / "db") as db:
+        ids = db.add_many(data)
+        db.set_many([(id, each[::-1] + b"!", None) for id, each in zip(ids, data, strict=True)])
+        assert db.get_many(ids) == [each[::-1] + b"!" for each in data]
+        assert [version.data for version in db.history(3)] == [data[2][::-1] + b"!", data[2]]
+
+
+def test_versions_are_made_when_no_other_generation_can_begin(tmp_path: Path) -> None:
+    with OurDB(tmp_path / "db") as db, OurDB(tmp_path / "db") as other:
+        db.add_many([b"a", b"b"])
+        db.delete(1)
+        before = db.generation
+        other.compact()
+        seen: list[int] = []
+
+        def make(generation: int) -> list[tuple[int, bytes, int | None]]:
+            seen.append(generation)
+            with pytest.raises(DatabaseLocked):
+                other.add(b"x", lock_timeout=0)
+            return [(2, b"c", db.locate(2))]
+
+        generation, (location,) = db.set_made(make)
+        assert seen == [generation]
+        assert generation > before
+        assert (location, b"c") == db.tip(2)
 
 
 def test_deleting_leaves_no_byte_of_any_version(tmp_path: Path) -> None:

@@ -244,7 +244,7 @@ class JobStore:
         with self._databases.use(queue) as db:
             generation = db.generation
             try:
-                found = db.tips(ids)
+                found = db.tips(ids) if len(ids) > 1 else [_tip_or_none(db, id) for id in ids]
             except CorruptRecord:
                 found = [_tip_or_none(db, id) for id in ids]
         return [tip and Tip(tip[1], Position(tip[0], generation, tip[1])) for tip in found]
