@@ -28,7 +28,7 @@ bench-peers: .venv/dev.stamp rhai ## install other queues and measure HeroJobs b
 	$(PY) -m benchmarks.peers --write --minutes 38 $(if $(filter 1,$(RESUME)),--resume)
 
 chaos: .venv/run.stamp rhai ## faults on real processes, for some minutes: does every job end, once?
-	herojobs chaos --jobs 20000 --rate 300
+	herojobs chaos --jobs 90000 --rate 500
 	herojobs chaos --jobs 4000 --rate 50 --seconds 0.05 -f worker-kill --every 2 --second-starts 0.05
 	herojobs chaos --jobs 6000 --rate 30 --seconds 0.05 -f watchdog-kill --every 20 --lease 15 --second-starts 0.05
 

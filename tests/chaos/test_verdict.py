@@ -75,7 +75,7 @@ def test_a_job_that_nobody_stored_is_lost(store: JobStore, tmp_path: Path) -> No
     assert verdict(store, tmp_path, ["a/sync/77"], "").lost == ["a/sync/77"]
 
 
-def test_starts_again_of_jobs_that_a_fault_killed_are_told_apart(store: JobStore, tmp_path: Path) -> None:
+def test_starts_again_of_jobs_that_a_fault_cut_off_are_told_apart(store: JobStore, tmp_path: Path) -> None:
     """Of two jobs that started twice, one was over when its worker was killed."""
     refs = [job(store, "active", "done done", result=f"{n}-2") for n in range(2)]
     lines = "".join(
@@ -86,7 +86,7 @@ def test_starts_again_of_jobs_that_a_fault_killed_are_told_apart(store: JobStore
     kill = Happened("worker-kill", 2 * SECOND, 2 * SECOND, Ended([7], 2 * SECOND))
     found = verdict(store, tmp_path, refs, lines, kill)
     assert (found.second_starts, found.interrupted) == (2, 1)
-    assert "1 second starts of jobs that no fault killed" in found.broken[0]
+    assert "1 second starts of jobs that no fault cut off" in found.broken[0]
 
 
 def test_ticks_without_a_job_and_with_two_are_found(store: JobStore, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from herojobs.chaos.stage import Stage
 
 
 class Ended(NamedTuple):
-    """The processes that a fault has ended, and when in unix nanoseconds."""
+    """The processes that a fault has ended, or cut off from their WatchDog, and when in unix nanoseconds."""
 
     pids: list[int]
     at: int
@@ -33,7 +33,7 @@ class Happened(NamedTuple):
 
 NOTHING = Ended([], 0)
 Fault = Callable[[Stage, random.Random], Ended]
-"""Does a fault, to its end; returns what it has killed of those that run jobs."""
+"""Does a fault, to its end; returns what it has killed, or cut off, of those that run jobs."""
 
 
 def worker_kill(stage: Stage, rng: random.Random) -> Ended:
@@ -74,10 +74,11 @@ def watchdog_kill(stage: Stage, rng: random.Random) -> Ended:
 def watchdog_pause(stage: Stage, rng: random.Random) -> Ended:
     """SIGSTOP a WatchDog past its leases, then SIGCONT."""
     dog = rng.choice(stage.watchdogs)
+    cut_off = Ended([process.pid for process in _family(dog.pid)], time.time_ns())
     dog.send_signal(signal.SIGSTOP)
     time.sleep(stage.plan.lease + 0.5)
     dog.send_signal(signal.SIGCONT)
-    return NOTHING
+    return cut_off
 
 
 def producer_kill(stage: Stage, rng: random.Random) -> Ended:

@@ -46,7 +46,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         lease: the setting `lease` of the WatchDogs.
         faults: kinds of fault to choose from.
         every: seconds from one fault to the next.
-        second_starts: share of jobs that may start again though no fault killed what ran them; without faults none may.
+        second_starts: share of jobs that may start again though no fault cut them off; without faults none may.
         seed: for all choices.
     """
 

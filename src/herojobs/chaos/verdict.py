@@ -66,7 +66,8 @@ class Verdict(msgspec.Struct, kw_only=True):
         ticks_missed: those without a job.
         ticks_doubled: those with several.
         second_starts: starts of jobs that had started before.
-        interrupted: those of them whose start before was running in a process that a fault killed: they had to.
+        interrupted: those of them that had to be, since a fault had killed what ran the job, or killed or stopped its
+            WatchDog before the job had come to its end.
         second_finishes: ends that OurDB accepted of jobs that were over.
         groundless: accepted ends that no start accounts for.
         rescue_watchdog: from the SIGKILL of a WatchDog to the next start of a job that ran there, where no other fault
@@ -141,7 +142,10 @@ def judge(plan: Plan, refs: Sequence[str], log: Log, store: JobStore, faults: Se
     verdict = Verdict(seed=plan.seed, jobs=len(refs), faults=dict(Counter(fault.name for fault in faults)))
     wrong = Counter[str]()
     overruns = []
-    killed = {pid: fault.ended.at for fault in faults for pid in fault.ended.pids}
+    cut_off: dict[int, list[Happened]] = defaultdict(list)
+    for fault in faults:
+        for pid in fault.ended.pids:
+            cut_off[pid].append(fault)
     for ref in refs:
         try:
             history = store.history(*Ref.parse(ref))
@@ -150,7 +154,7 @@ def judge(plan: Plan, refs: Sequence[str], log: Log, store: JobStore, faults: Se
             continue
         last, starts = history[-1], log.starts[ref]
         verdict.second_starts += max(0, len(starts) - 1)
-        verdict.interrupted += sum(_was_killed(start, log, killed) for start in starts[:-1])
+        verdict.interrupted += sum(_was_cut_off(start, log, cut_off) for start in starts[:-1])
         verdict.second_finishes += max(0, sum(version.is_over for version in history) - 1)
         if not last.is_over:
             verdict.lost.append(ref)
@@ -175,9 +179,12 @@ def judge(plan: Plan, refs: Sequence[str], log: Log, store: JobStore, faults: Se
     return verdict
 
 
-def _was_killed(start: Start, log: Log, killed: Mapping[int, int]) -> bool:
-    """Return whether a start was going on in a process when a fault killed it; `killed` has when, by process."""
-    return start.token not in log.finished and start.at < killed.get(start.pid, 0)
+def _was_cut_off(start: Start, log: Log, cut_off: Mapping[int, Sequence[Happened]]) -> bool:
+    """Return whether a start was going on in a process when one of the faults that ended it, or cut it off, came."""
+    return any(
+        start.at < fault.over and log.finished.get(start.token, fault.over) >= fault.ended.at
+        for fault in cut_off.get(start.pid, ())
+    )
 
 
 def note_ticks(verdict: Verdict, ticks: Ticks) -> None:
@@ -227,7 +234,7 @@ def _broken(verdict: Verdict, second_starts: float) -> list[str]:
     most = second_starts * verdict.jobs
     needless = verdict.second_starts - verdict.interrupted
     if needless > most:
-        broken.append(f"{needless} second starts of jobs that no fault killed, where {most:.0f} are borne")
+        broken.append(f"{needless} second starts of jobs that no fault cut off, where {most:.0f} are borne")
     return broken
 
 

@@ -36,7 +36,7 @@ def chaos(
     hangs: Annotated[int, typer.Option(min=0, help="One in so many jobs never ends by itself; 0: none.")] = 200,
     second_starts: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Share of jobs that may start again though no fault killed what ran them."),
+        typer.Option(min=0, max=1, help="Share of jobs that may start again though no fault cut them off."),
     ] = 0.005,
     keep: Annotated[Path | None, typer.Option(help="A new folder for the logs, which stay.")] = None,
     json: Json = False,
@@ -106,7 +106,7 @@ def rows(verdict: Any) -> list[tuple[str, str]]:
             "ticks without a job, with two",
             f"{len(verdict.ticks_missed):,}, {len(verdict.ticks_doubled):,} of {verdict.ticks:,}",
         ),
-        ("second starts of jobs that faults killed", share(verdict.interrupted)),
+        ("second starts of jobs that faults cut off", share(verdict.interrupted)),
         ("other second starts", share(verdict.second_starts - verdict.interrupted)),
         ("runs again after a WatchDog's SIGKILL", times(verdict.rescue_watchdog)),
         ("runs again after a worker's SIGKILL", times(verdict.rescue_worker)),
