@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,10 +16,11 @@ T = TypeVar("T")
 JobKey = int | bytes
 """The id of a job within its queue's keys: a number for ours; foreign programs may push any bytes."""
 
-WITH = b"-- with "
-"""Beginning of the first line of scripts that another file is put before."""
+LIBRARY = ("prelude", "take", "flows")
+"""Files of what scripts share. A piece of them may use only pieces before it."""
 
 _LUA = Path(__file__).parent / "lua"
+_WORD = re.compile(r"\w+")
 
 
 class Call(NamedTuple, Generic[T]):
@@ -46,12 +48,33 @@ class Script(NamedTuple):
 
 @cache
 def script(name: str) -> Script:
-    """Return the script `lua/<name>.lua` behind the common prelude, and the part that its first line asks for."""
-    own = (_LUA / f"{name}.lua").read_bytes()
-    first = own.split(b"\n", 1)[0]
-    part = (_LUA / f"{first.removeprefix(WITH).decode()}.lua").read_bytes() if first.startswith(WITH) else b""
-    text = (_LUA / "prelude.lua").read_bytes() + part + own
-    return Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest().encode())
+    """Return the script `lua/<name>.lua` behind those pieces of the library that it uses, directly or through others.
+
+    Only those: Redis makes each function anew at every call, which cost a lone job more than its commands.
+    """
+    text = _bare(name)
+    words = set(_WORD.findall(text))
+    for names, piece in reversed(_pieces()):
+        if not words.isdisjoint(names):
+            text = f"{piece}\n{text}"
+            words.update(_WORD.findall(piece))
+    data = text.encode()
+    return Script(data, hashlib.sha1(data, usedforsecurity=False).hexdigest().encode())
+
+
+@cache
+def _pieces() -> list[tuple[list[str], str]]:
+    """Return the library's statements that make local names, each with these."""
+    pieces = re.split(r"\n+(?=local )", "\n".join(map(_bare, LIBRARY)))
+    heads = [
+        re.split("[=(]", piece.removeprefix("local ").removeprefix("function "), maxsplit=1)[0] for piece in pieces
+    ]
+    return [(_WORD.findall(head), piece) for head, piece in zip(heads, pieces, strict=True)]
+
+
+def _bare(name: str) -> str:
+    """Return a Lua file without its comments."""
+    return re.sub(r"(?m)(^|[ \t]+)-- .*$", "", (_LUA / f"{name}.lua").read_text("utf-8")).strip()
 
 
 def sum_of(job: bytes) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from herojobs.job import now_ms
 from herojobs.limits import Bound
 from herojobs.live.admin import (
     Counts,
@@ -81,15 +82,20 @@ def submit(queue: Queue, entries: Iterable[tuple[int, bytes, int, int] | Entry],
         entries: `Entry` values, or plain tuples of (id, job JSON, due_ms, priority).
         now: see above.
     """
-    args: list[str | bytes | int] = [now]
-    for entry in entries:
+    jobs = list(entries)
+    by = now or now_ms()
+    words = 3 if all(each[2] <= by and not each[3] and not any(each[4:]) for each in jobs) else 6
+    args: list[str | bytes | int] = [now, words]
+    for entry in jobs:
         job = entry[1]
-        args += (entry[0], job, sum_of(job), entry[2], entry[3], entry[4] if len(entry) > 4 else b"")
+        args += (entry[0], job, sum_of(job))
+        if words == 6:
+            args += (entry[2], entry[3], entry[4] if len(entry) > 4 else b"")
 
     def parse(reply: Any) -> Submitted:
         if not reply:
             return Submitted([], [])
-        by_id = {str(args[i]): str(args[i + 2]) for i in range(1, len(args), 6)}
+        by_id = {str(args[i]): str(args[i + 2]) for i in range(2, len(args), words)}
         answer = Submitted([], [])
         for key, job, total in reply:
             if total.decode() == by_id[key.decode()]:

@@ -1,4 +1,3 @@
--- with flows
 -- Tells jobs that wait that others are over.
 -- ARGV: now, then in turn: id of the one that waits, reference of the one that is over, 1 = done or 0 = error
 -- Returns: how many were released

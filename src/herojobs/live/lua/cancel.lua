@@ -1,4 +1,3 @@
--- with flows
 -- Takes a waiting job out of its queue, or asks the WatchDog that runs it to stop it.
 -- ARGV: now, id, job (as it is once cancelled), sum, seconds that it stays (0 = for ever, -1 = not at all)
 -- Returns: 'removed', 'running', 'over' or 'missing'

@@ -1,4 +1,3 @@
--- with take
 -- Takes jobs from the queue and leases them; first puts back what is due and whose lease ran out.
 -- ARGV: now, most jobs to take, lease in ms, token, the time after which leases that have ended stay as they are (0 = none);
 --       of a queue that has a limit also: jobs at once, starts in a window, the window in ms (0 = any number)

@@ -1,4 +1,3 @@
--- with take
 -- Takes waiting jobs whose time to start is over, wherever they wait, and leases them to who ends them.
 -- ARGV: now, most jobs to take, lease in ms, token
 -- Returns: as claim; it says that ids still wait, since it doesn't know

@@ -1,4 +1,3 @@
--- with flows
 -- Removes a job that isn't leased.
 -- ARGV: now, id
 -- Returns: 'deleted', 'running' or 'missing'

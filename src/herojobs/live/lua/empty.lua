@@ -1,4 +1,3 @@
--- with flows
 -- Removes waiting, prioritised, scheduled and held ids with their jobs, until enough of ours are found.
 -- ARGV: now, most of ours to remove
 -- Returns: {ids of ours as OurDB knows them, other ids}

@@ -1,4 +1,3 @@
--- with flows
 -- Ends claimed jobs, whatever status they have by now.
 -- ARGV: now, seconds that they stay (0 = for ever, -1 = not at all), then for each: id, token, job, sum, status
 -- Returns: for each job 1 = accepted, 0 = lost

@@ -1,16 +1,22 @@
--- Put before every script. KEYS[1] = heroqueue:<q>, from which all other names follow, so that a script
--- touches one queue's keys only. ARGV[1] = the time as unix ms, 0 = the server's own.
-local call, pcall, sha1hex, find, format = redis.call, redis.pcall, redis.sha1hex, string.find, string.format
+-- What scripts share; each gets what it uses (`script` in call.py). KEYS[1] = heroqueue:<q>, from which all other names
+-- follow, so that a script touches one queue's keys only. ARGV[1] = the time as unix ms, 0 = the server's own.
+local call = redis.call
+local pcall = redis.pcall
+local sha1hex = redis.sha1hex
 local queue = KEYS[1]
 local q = string.sub(queue, 11)
-local jobs, lease, later, prio = 'herojobs:' .. q .. ':', 'herolease:' .. q, 'herolater:' .. q, 'heroprio:' .. q
-local expire, slots, rate = 'heroexpire:' .. q, 'heroslots:' .. q, 'herorate:' .. q
+local jobs = 'herojobs:' .. q .. ':'
+local lease = 'herolease:' .. q
+local later = 'herolater:' .. q
+local prio = 'heroprio:' .. q
+local expire = 'heroexpire:' .. q
+local slots = 'heroslots:' .. q
+local rate = 'herorate:' .. q
 local now = tonumber(ARGV[1])
 if now == 0 then
   local time = call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local channel, events, told, endings, heard = 'heroevents:' .. q, {}, 0, {}, nil
 
 -- Calls `command key ...` with all words of the list; Lua can't unpack more than some thousands at once.
 local function each(command, key, list)
@@ -21,7 +27,7 @@ end
 
 -- Numbers that go to many commands are made words once: Redis would print each anew, which costs more than the command.
 local function word(number)
-  return format('%.0f', number)
+  return string.format('%.0f', number)
 end
 
 -- Leases ids until a time. A small sorted set is one flat string that each ZADD walks through, tens of microseconds
@@ -38,10 +44,14 @@ local function lease_until(ends, ids)
   if long then call('ZREM', lease, long) end
 end
 
+local find = string.find
+
 -- An id as JSON. Those of ours are numbers, foreign ones any text.
 local function shown(id)
   return find(id, '^[1-9]%d*$') and id or cjson.encode(id)
 end
+
+local channel, events, told, endings, heard = 'heroevents:' .. q, {}, 0, {}, nil
 
 -- Whether somebody listens to the events. Asked once in calls with many jobs, where it costs less than writing lines for
 -- nobody. In a cluster (names in braces) listeners may be connected to any node, so that all is told.

@@ -1,4 +1,3 @@
--- with flows
 -- Lets jobs go that wait for others: to their queue, to be looked at again.
 -- ARGV: now, milliseconds until then (0 = at once), then the ids
 -- Returns: how many still waited

@@ -1,4 +1,3 @@
--- Put behind the prelude of scripts that claim (`-- with take`).
 -- Notes a claim in the job's hash and in the answer: `old` has its fields job, sum, lt, st, at, db, cx.
 local function take(answer, id, old, ours, token)
   local at = old[5] and tonumber(old[5]) + 1 or 1
