@@ -45,6 +45,10 @@ _LATER = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     # Loaded when they are used: redis-py takes a while to import, and workers and pytest never need it.
     if name in _LATER:

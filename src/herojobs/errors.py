@@ -67,6 +67,10 @@ class InvalidJob(HeroJobsError):
         hint = f"; {right}" if right.startswith("did you") else f"; use {right}" if right else ""
         super().__init__(f"{field} {shown}: {problem}{hint}")
 
+    def place(self, place: int) -> None:
+        """Say which of the jobs of one call it is, counted from 0."""
+        self.args = (f"jobs[{place}]: {self}",)
+
 
 class InvalidName(InvalidJob):
     """A circle or topic whose name nothing is left of, or that names a folder outside."""

@@ -337,6 +337,17 @@ def decode_foreign(data: bytes) -> Job:
     return job
 
 
+def unwritable(error: UnicodeEncodeError, job: Job) -> InvalidJob:
+    """Return what to raise for a text in a job that can't be encoded; it names the field."""
+    text = error.object
+    values = ((name, getattr(job, name)) for name in job.__struct_fields__)
+    field = next(
+        (name for name, value in values if value == text or (isinstance(value, list) and text in value)), "job"
+    )
+    around = text[max(0, error.start - 10) : error.end + 10]
+    return InvalidJob(field, around, "it has half of a surrogate pair, which UTF-8 can't hold")
+
+
 def masked_json(data: bytes) -> bytes:
     """Return JSON of a job, which may be broken or of another program, with session keys masked."""
     return _SESSION_KEY.sub(rb'\1"***"', data)
@@ -443,13 +454,20 @@ def _check_expiry(job: Job) -> None:
 
 def _check_types(job: Job) -> None:
     try:
-        decode(encode(job))
+        read = decode(encode(job))
+        if read != job:  # bytes and dates would become texts of another content
+            for name in job.__struct_fields__:
+                given = getattr(job, name)
+                if isinstance(getattr(read, name), str) and not isinstance(given, str):
+                    raise InvalidJob(name, given, f"Expected `str`, got `{type(given).__name__}`")
     except msgspec.ValidationError as e:
         problem, _, path = str(e).partition(" - at `$.")
         field = path.rstrip("`") or "job"
         name = next((name for name, json in JSON_NAMES.items() if json == field), field)
         raise InvalidJob(name, getattr(job, name, ""), problem) from None
-    except (TypeError, OverflowError, UnicodeEncodeError) as e:
+    except UnicodeEncodeError as e:
+        raise unwritable(e, job) from None
+    except (TypeError, OverflowError) as e:
         raise InvalidJob(
-            "job", job.params[:40].encode("utf-8", "replace").decode(), f"can't be written as JSON: {e}"
+            "job", str(job.params)[:40].encode("utf-8", "replace").decode(), f"can't be written as JSON: {e}"
         ) from None

@@ -118,7 +118,6 @@ def test_the_lower_limit_counts() -> None:
 def test_no_limit_is_no_limit() -> None:
     budget = Budget(Prompt(prompt="x"), AISettings(max_total_tokens=0), "c")
     assert answer(budget, Used(input=10**9)) == 1000
-    assert not budget.counts_cost
 
 
 def test_a_circles_day_counts_besides_the_jobs_own() -> None:

@@ -175,11 +175,13 @@ def test_a_delayed_job_waits(hero: Any, work: Callable[[], int]) -> None:
         ({"timeout": -1}, InvalidJob, "timeout -1"),
         ({"timeout": "soon"}, InvalidJob, "timeout 'soon'"),
         ({"params": "x" * 20_000_000}, ParamsTooLarge, "20,000,000 bytes"),
-        ({"params": "\ud800"}, InvalidJob, "surrogate"),
+        ({"params": "\ud800"}, InvalidJob, r"params '\\ud800': .*surrogate"),
         ({"circle_id": "é"}, InvalidName, "circle_id"),
         ({"topic": ".."}, InvalidName, "topic"),
         ({"priority": 11}, InvalidJob, "0 to 9"),
         ({"tags": [1]}, InvalidJob, "tags"),
+        ({"tags": "alone"}, InvalidJob, "tags 'alone'"),
+        ({"params": b"bytes"}, InvalidJob, "params b'bytes': Expected `str`, got `bytes`"),
     ],
 )
 def test_bad_input_is_told_and_leaves_nothing(
@@ -191,6 +193,22 @@ def test_bad_input_is_told_and_leaves_nothing(
         hero.submit_many([Job(params=ECHO, circle_id="c"), Job(**({"params": ECHO, "circle_id": "c"} | fields))])
     assert not list((given["home"] / "var").glob("circles/**/*"))
     assert hero.queues() == []
+
+
+def test_bad_input_is_told_with_its_place(hero: Any) -> None:
+    with pytest.raises(InvalidJob, match="at 'tomorrow': no time; use unix seconds, whole ones, or a datetime"):
+        hero.submit(ECHO, at="tomorrow")
+    for name in ("tags", "retry_on", "after"):
+        with pytest.raises(InvalidJob, match=rf"{name} 'c/t/1': one alone, not a list; use \['c/t/1'\]"):
+            hero.submit(ECHO, **{name: "c/t/1"})
+    for wrong, told in (
+        ({"params": ""}, r"jobs\[2\]: params '': empty"),
+        (5, r"jobs\[2\]: job 5: neither a Job nor its fields"),
+    ):
+        with pytest.raises(InvalidJob, match=told):
+            hero.submit_many([{"params": ECHO}, {"params": ECHO}, wrong])
+    with pytest.raises(InvalidReference, match="'5' is no job reference: it is of type int"):
+        hero.get(5)
 
 
 def test_references_to_nothing(hero: Any) -> None:

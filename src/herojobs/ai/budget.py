@@ -47,11 +47,6 @@ class Budget:
         self._circle = circle
 
     @property
-    def counts_cost(self) -> bool:
-        """Whether some limit is one of cost, so that a model whose price nobody knows can't be used."""
-        return bool(self.max_cost or self.daily.cost)
-
-    @property
     def counts_days(self) -> bool:
         """Whether the circle has limits for a day."""
         return bool(self.daily.tokens or self.daily.cost)

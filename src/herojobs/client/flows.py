@@ -12,7 +12,7 @@ from contextlib import suppress
 from graphlib import TopologicalSorter
 from typing import Any
 
-from herojobs.client.given import AnyRef, as_job, as_ref
+from herojobs.client.given import AnyRef, as_jobs, as_ref
 from herojobs.errors import InvalidJob, JobConflict, JobNotFound
 from herojobs.job import After, Job, validate
 from herojobs.names import Ref
@@ -159,10 +159,14 @@ class Flows(Chains):
 
 def _checked(given: Iterable[JobFields]) -> list[Job]:
     """Return new jobs of one flow, all valid, so that none is refused when those before it are submitted already."""
-    made = [as_job(each) for each in given]
+    made = as_jobs(given)
     tag = f"{FLOW}{secrets.token_hex(6)}"
-    for job in made:
-        validate(job)
+    for place, job in enumerate(made):
+        try:
+            validate(job)
+        except InvalidJob as e:
+            e.place(place)
+            raise
         job.tags = [*job.tags, tag]
     return made
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from herojobs import job as jobs
-from herojobs.errors import InvalidJob
+from herojobs.errors import InvalidJob, InvalidReference
 from herojobs.job import After, Job
 from herojobs.live.call import JobKey, job_key
 from herojobs.names import Ref
 
+T = TypeVar("T")
 AnyRef = str | Ref | Job
 """What names a job: `circle/topic/id`, a `Ref`, or the job itself."""
 
@@ -48,38 +49,45 @@ def new_job(
         circle_id=circle_id,
         topic=topic,
         timeout=timeout,
-        time_scheduled=_seconds(at),
+        time_scheduled=_seconds(at, "at"),
         priority=priority,
         max_attempts=jobs.DEFAULT_MAX_ATTEMPTS if max_attempts is None else max_attempts,
         log=log,
-        tags=list(tags),
+        tags=listed(tags, "tags"),
         parent=parent,
         retries=retries,
         retry_delay=retry_delay,
-        retry_on=None if retry_on is None else list(retry_on),
+        retry_on=None if retry_on is None else listed(retry_on, "retry_on"),
         idempotency_key=idempotency_key,
         unique_key=unique_key,
         unique_until=unique_until,
-        expires_at=_seconds(expires_at),
+        expires_at=_seconds(expires_at, "expires_at"),
         limit_key=limit_key,
-        after=[as_after(each, on_failure) for each in after],
+        after=[as_after(each, on_failure) for each in listed(after, "after")],
     )
 
 
-def _seconds(moment: int | datetime | None) -> int:
-    return int(moment.timestamp()) if isinstance(moment, datetime) else moment or 0
+def _seconds(moment: int | datetime | None, name: str) -> int:
+    if isinstance(moment, datetime):
+        return int(moment.timestamp())
+    if not isinstance(moment, int | None):
+        raise InvalidJob(name, moment, "no time", "unix seconds, whole ones, or a datetime")
+    return moment or 0
 
 
 def as_job(given: Job | Mapping[str, Any]) -> Job:
     """Return a new job from a `Job` that isn't submitted yet, or from its fields by their Python names.
 
     Raises:
-        InvalidJob: it was submitted already, or has a field that doesn't exist or is of a wrong type.
+        InvalidJob: it was submitted already, or has a field that doesn't exist or is of a wrong type, or is something
+            else.
     """
     if isinstance(given, Job):
         if given.job_id:
             raise InvalidJob("job_id", given.job_id, "this job was submitted already", "a new Job, or `retry`")
         return given
+    if not isinstance(given, Mapping):
+        raise InvalidJob("job", given, "neither a Job nor its fields by their names")
     try:
         named = {jobs.JSON_NAMES[name]: value for name, value in given.items()}
         return msgspec.convert({"circleid": "default", **named}, Job, strict=True)
@@ -90,15 +98,46 @@ def as_job(given: Job | Mapping[str, Any]) -> Job:
         raise InvalidJob("job", shown, str(e)) from None
 
 
+def as_jobs(given: Iterable[Job | Mapping[str, Any]]) -> list[Job]:
+    """Return new jobs from what `as_job` takes.
+
+    Raises:
+        InvalidJob: as `as_job`; the error says which one it is.
+    """
+    made: list[Job] = []
+    try:
+        for each in given:
+            made.append(as_job(each))  # noqa: PERF401 - an error tells by it how far we got
+    except InvalidJob as e:
+        e.place(len(made))
+        raise
+    return made
+
+
 def as_ref(ref: AnyRef) -> Ref:
     """Return the reference that names a job.
 
     Raises:
-        InvalidReference: the text isn't one.
+        InvalidReference: the text isn't one, or it is no text.
     """
     if isinstance(ref, Ref):
         return ref
-    return ref.ref if isinstance(ref, Job) else Ref.parse(ref)
+    if isinstance(ref, Job):
+        return ref.ref
+    if not isinstance(ref, str):
+        raise InvalidReference(str(ref), f"it is of type {type(ref).__name__}")
+    return Ref.parse(ref)
+
+
+def listed(given: Iterable[T], name: str) -> list[T]:
+    """Return a list of what was given as `name`.
+
+    Raises:
+        InvalidJob: it is one thing that would fall to pieces, a text into its letters.
+    """
+    if isinstance(given, str | bytes | Ref):
+        raise InvalidJob(name, str(given), "one alone, not a list", f"[{str(given)!r}]")
+    return list(given)
 
 
 def as_after(given: AnyRef | After, on_failure: str) -> After:

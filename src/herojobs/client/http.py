@@ -20,7 +20,6 @@ import httpx2
 
 from herojobs.errors import ServerUnreachable, SettingsError
 
-SCHEMES = ("http://", "https://", "http+unix://")
 CONNECT = 5.0
 """Seconds that connecting may take."""
 KEEP = 3.0

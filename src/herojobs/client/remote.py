@@ -19,7 +19,7 @@ from herojobs.client.again import COPIED, ONE_JOBS_OWN
 from herojobs.client.answers import error_of, of_status
 from herojobs.client.core import QueueInfo
 from herojobs.client.flows import Chains
-from herojobs.client.given import AnyRef, as_job, as_ref
+from herojobs.client.given import AnyRef, as_job, as_jobs, as_ref
 from herojobs.client.http import Http, Reply
 from herojobs.client.prune import Pruned
 from herojobs.client.submissions import IF_EXISTS
@@ -121,11 +121,16 @@ class RemoteCore:
         """Submit jobs, in batches; see `HeroJobs.submit_many`."""
         if if_exists not in IF_EXISTS:
             raise InvalidJob("if_exists", if_exists, "no such way", did_you_mean(if_exists, IF_EXISTS))
-        new = [as_job(each) for each in given]
+        new = as_jobs(given)
         if len({id(job) for job in new}) < len(new):
             raise InvalidJob("jobs", f"{len(new)} jobs", "the same Job object is in it twice", "an object for each job")
-        for job in new:
-            self._check(job)
+        for place, job in enumerate(new):
+            try:
+                self._check(job)
+            except InvalidJob as e:
+                if len(new) > 1:
+                    e.place(place)
+                raise
         safe = if_exists == "return"
         done: list[Job] = []
         for group, data in _batches(new, secrets.token_hex(8) if safe else ""):

@@ -11,7 +11,7 @@ from typing import Any
 
 from herojobs import job as jobs
 from herojobs.client.flows import prepare
-from herojobs.client.given import as_job
+from herojobs.client.given import as_jobs
 from herojobs.errors import (
     Forbidden,
     InvalidJob,
@@ -77,13 +77,18 @@ class Submissions:
         """Validate all jobs, store them, queue them; see `HeroJobs.submit_many`."""
         if if_exists not in IF_EXISTS:
             raise InvalidJob("if_exists", if_exists, "no such way", did_you_mean(if_exists, IF_EXISTS))
-        new = [as_job(each) for each in given]
+        new = as_jobs(given)
         if len(set(map(id, new))) < len(new):
             raise InvalidJob("jobs", f"{len(new)} jobs", "the same Job object is in it twice", "an object for each job")
         by_queue: dict[Queue, list[Job]] = {}
         now = now_ms()
-        for job in new:
-            queue = self._prepare(job, now, session_key)
+        for place, job in enumerate(new):
+            try:
+                queue = self._prepare(job, now, session_key)
+            except InvalidJob as e:
+                if len(new) > 1:
+                    e.place(place)
+                raise
             group = by_queue.get(queue)
             if group is None:
                 by_queue[queue] = [job]

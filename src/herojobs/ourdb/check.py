@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from herojobs.ourdb import marks, rebuild, walk
 from herojobs.ourdb.errors import ForeignTruncation
@@ -79,10 +79,6 @@ class Report:
         self.fault_count += 1
         if len(self.faults) < MAX_TOLD:
             self.faults.append(fault)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON knows it."""
-        return {**asdict(self), "ok": self.ok}
 
     def __str__(self) -> str:
         state = "no fault" if self.ok else f"{self.fault_count:,} faults"

@@ -79,7 +79,7 @@ class JobStore:
             for job, id in zip(new, before, strict=True):
                 job.job_id = id
             if isinstance(e, UnicodeEncodeError):
-                raise _unwritable(e, new[len(written)]) from None
+                raise jobs.unwritable(e, new[len(written)]) from None
             if isinstance(e, RecordTooLarge):
                 too_large = next(job for job, data in zip(new, written, strict=True) if len(data) > e.limit)
                 raise _too_large(e, too_large) from None
@@ -375,7 +375,7 @@ def encoded(job: Job) -> bytes:
     try:
         return jobs.encode(job)
     except UnicodeEncodeError as e:
-        raise _unwritable(e, job) from None
+        raise jobs.unwritable(e, job) from None
 
 
 def read(data: bytes) -> Job:
@@ -438,18 +438,6 @@ def _tip_or_none(db: OurDB, id: int) -> tuple[int, bytes] | None:
         return db.tip(id)
     except (NotFound, CorruptRecord):
         return None
-
-
-def _unwritable(error: UnicodeEncodeError, job: Job) -> InvalidJob:
-    text = error.object
-    values = ((name, getattr(job, name)) for name in job.__struct_fields__)
-    field = next((name for name, value in values if value == text or text in _words(value)), "job")
-    around = text[max(0, error.start - 10) : error.end + 10]
-    return InvalidJob(field, around, "it has half of a surrogate pair, which UTF-8 can't hold")
-
-
-def _words(value: object) -> Sequence[object]:
-    return value if isinstance(value, list) else ()
 
 
 def _too_large(error: RecordTooLarge, job: Job | None) -> ParamsTooLarge:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import uvloop
 
-from herojobs.errors import HeroJobsError
+from herojobs.errors import HeroJobsError, SettingsError
 from herojobs.live.connect import connect_async
 from herojobs.names import Queue
 from herojobs.settings import Settings, load
@@ -71,6 +71,8 @@ class WatchDog:
     ) -> None:
         self.settings = load(base=settings, workers=workers, actors=actors, **overrides)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        if isinstance(circles, str):
+            raise SettingsError(f"circles {circles!r}: not a list; use [{circles!r}]")
         self._circles = None if circles is None else {Queue.of(circle, "x").circle for circle in circles}
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
