@@ -27,6 +27,11 @@ bench: .venv/dev.stamp rhai ## measure HeroJobs' own speed, and beside it the qu
 bench-peers: .venv/dev.stamp rhai ## install other queues and measure HeroJobs beside them (up to 40 minutes; RESUME=1: go on)
 	$(PY) -m benchmarks.peers --write --minutes 38 $(if $(filter 1,$(RESUME)),--resume)
 
+figures: .venv/dev.stamp rhai bench-peers ## renew the figures in docs/performance.md: an hour, and 6 GB of disk for a while
+	$(PY) -m benchmarks.own --write
+	$(PY) -m benchmarks.memory --jobs 200000 --write
+	$(PY) -m benchmarks.growth --history 10000000 --topics 10000 --queued 1000000 --write
+
 chaos: .venv/run.stamp rhai ## faults on real processes, for some minutes: does every job end, once?
 	herojobs chaos --jobs 90000 --rate 500
 	herojobs chaos --jobs 4000 --rate 50 --seconds 0.05 -f worker-kill --every 2 --second-starts 0.05
@@ -76,4 +81,4 @@ rhai: .venv/run.stamp ## build the Rhai engine, where cargo is there
 	@$(UV) pip install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@
 
-.PHONY: help demo test bench bench-check bench-peers docs fmt pins clean rhai node
+.PHONY: help demo test bench bench-check bench-peers figures docs fmt pins clean rhai node

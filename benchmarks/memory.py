@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks import page
 from herojobs import HeroJobs, Job
 from herojobs.live import embedded
 
@@ -55,9 +56,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--jobs", type=int, default=100_000, help="jobs of each sort (100000)")
-    jobs = parser.parse_args().jobs
-    print("| MB after, of each sort |" + "".join(f" {jobs * tenth // TENTHS:,} |" for tenth in range(1, TENTHS + 1)))
-    print("|---|" + "---:|" * TENTHS)
+    parser.add_argument("--write", action="store_true", help="write the table to docs/")
+    options = parser.parse_args()
+    jobs: int = options.jobs
+    lines = ["| jobs |" + "".join(f" {jobs * tenth // TENTHS:,} |" for tenth in range(1, TENTHS + 1))]
+    lines.append("|---|" + "---:|" * TENTHS)
     with tempfile.TemporaryDirectory(prefix="hj") as folder:
         home = Path(folder)
         command = [sys.executable, "-m", "herojobs", "watchdog", "--workers", "2"]
@@ -69,11 +72,14 @@ def main() -> None:
             with HeroJobs(home=home) as hero:
                 for sort, params in JOBS.items():
                     found = samples(hero, watchdog.pid, params, jobs)
-                    print(f"| {sort} |" + "".join(f" {each:.1f} |" for each in found), flush=True)
+                    lines.append(f"| {sort} |" + "".join(f" {each:.1f} MB |" for each in found))
         finally:
             watchdog.terminate()
             watchdog.wait(60)
             embedded.stop(home)
+    print("\n".join(lines))
+    if options.write:
+        page.put("memory", lines)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -59,6 +60,7 @@ def main() -> None:
         return
     if options.quick:
         print("HeroJobs beside its peers, in one run:", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with bench() as place, suppress(KeyboardInterrupt):  # what is there by then is told
         _run(place, results, measured, pythons, options.rounds, options.minutes * 60)
     faults = missing | results.faults()
