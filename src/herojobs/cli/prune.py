@@ -28,7 +28,7 @@ def prune(
     seconds = None if older_than is None else times.span(older_than, "older-than")
     with options.client() as hero:
         common.check_names(hero, circle, topic)
-        if seconds is None and not hero.settings.has_retention:
+        if seconds is None and not hero.is_remote and not hero.settings.has_retention:
             common.fail("no retention is set: give --older-than, or set HEROJOBS_RETENTION (days)", common.USAGE)
         with common.working("pruning ..."):
             done = hero.prune(circle_id=circle, topic=topic, older_than=seconds, status=status, dry_run=dry_run)

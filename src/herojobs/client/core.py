@@ -92,7 +92,7 @@ class Core:
         """What runs jobs once more."""
         self.flows = Flows(store, index, self.submit_many, self.cancel, apart)
         """Jobs that come after others."""
-        self.pruner = Pruner(settings, redis, store, index)
+        self.pruner = Pruner(settings, redis, store, index, apart)
         """What deletes jobs past their retention."""
         self.rules = RuleBook(settings, RuleFile(settings.home), redis)
         """What is paused and limited."""

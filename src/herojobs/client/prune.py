@@ -6,12 +6,14 @@ stays. Its place in Redis goes after that; should we die in between, it ends the
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
 from herojobs.client.given import redis_key
 from herojobs.errors import InvalidJob, did_you_mean
 from herojobs.job import Job, now_ms
 from herojobs.live import admin
+from herojobs.live.call import JobKey
 from herojobs.live.redis import Redis
 from herojobs.names import Queue, fixed_name
 from herojobs.settings import Settings
@@ -39,13 +41,22 @@ class Pruner:
         redis: the transport.
         store: the jobs.
         index: tells which jobs are over.
+        apart: calls what takes a while, so that it holds up no event loop.
     """
 
-    def __init__(self, settings: Settings, redis: Redis, store: JobStore, index: JobIndex) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        redis: Redis,
+        store: JobStore,
+        index: JobIndex,
+        apart: Callable[..., Awaitable[Any]],
+    ) -> None:
         self._settings = settings
         self._redis = redis
         self._store = store
         self._index = index
+        self._apart = apart
 
     async def prune(
         self,
@@ -71,31 +82,36 @@ class Pruner:
                 jobs += await self._prune_jobs(queue, now_ms() - int(kept), status, dry_run)
             kept = self._settings.log_retention_of(queue.circle) * DAY_MS if older_than is None and not status else 0
             if kept:
-                logs += self._prune_logs(queue, now_ms() - int(kept), dry_run)
+                logs += await self._apart(self._prune_logs, queue, now_ms() - int(kept), dry_run)
             if not dry_run:
-                compacted += self._store.compact_if_due(queue)
+                compacted += await self._apart(self._store.compact_if_due, queue)
         return Pruned(jobs, logs, compacted)
 
     async def _prune_jobs(self, queue: Queue, before: int, status: str | None, dry_run: bool) -> int:
         count = 0
-        for ids in self._index.over(queue, before, status):
+        batches = self._index.over(queue, before, status)
+        while ids := await self._apart(next, batches, None):
             for start in range(0, len(ids), BATCH):
                 count += await self._prune_batch(queue, ids[start : start + BATCH], before, status, dry_run)
         return count
 
     async def _prune_batch(self, queue: Queue, ids: list[int], before: int, status: str | None, dry_run: bool) -> int:
-        doomed = {}
-        for id, tip in zip(ids, self._store.tips(queue, ids), strict=True):
-            job = tip and decoded(tip.data)
-            if tip and job and job.is_over and job.status == (status or job.status) and _ended(job) <= before:
-                job.job_id = id
-                doomed[id] = redis_key(job), tip.position
-        if dry_run:
-            return len(doomed)
-        deleted = self._store.delete(queue, doomed, [position for _, position in doomed.values()])
-        if deleted:
-            await self._redis.run_many([admin.delete(queue, doomed[id][0]) for id in deleted])
-        return len(deleted)
+        def delete() -> tuple[int, list[JobKey]]:
+            doomed = {}
+            for id, tip in zip(ids, self._store.tips(queue, ids), strict=True):
+                job = tip and decoded(tip.data)
+                if tip and job and job.is_over and job.status == (status or job.status) and _ended(job) <= before:
+                    job.job_id = id
+                    doomed[id] = redis_key(job), tip.position
+            if dry_run:
+                return len(doomed), []
+            deleted = self._store.delete(queue, doomed, [position for _, position in doomed.values()])
+            return len(deleted), [doomed[id][0] for id in deleted]
+
+        count, keys = await self._apart(delete)
+        if keys:
+            await self._redis.run_many([admin.delete(queue, key) for key in keys])
+        return int(count)
 
     def _prune_logs(self, queue: Queue, before: int, dry_run: bool) -> int:
         ids = self._store.old_logs(queue, before / 1000)

@@ -57,6 +57,8 @@ LONGEST_BACK_OFF = 5.0
 """Seconds that a server may ask to wait for, so that we wait rather than raise."""
 JOBS_A_CALL = 1000
 BYTES_A_CALL = 4 * 1024 * 1024
+PRUNES = 600.0
+"""Seconds that pruning may take: it reads, and maybe rewrites, all that there is."""
 MOST_PARAMS = 8 * 1024 * 1024
 """Bytes over which no server can take params; its own limit may be lower."""
 
@@ -305,7 +307,7 @@ class RemoteCore:
     ) -> Pruned:
         """Delete jobs that have been over for long; see `HeroJobs.prune`."""
         asked = {"circle_id": circle_id, "topic": topic, "older_than": older_than, "status": status, "dry_run": dry_run}
-        done = await self.call("job.prune", _given(asked), dict[str, int])
+        done = await self.call("job.prune", _given(asked), dict[str, int], takes=PRUNES)
         return Pruned(**done)
 
     async def limits(self) -> dict[str, Limit]:

@@ -90,8 +90,12 @@ class LocalSessions:
 
     async def audit(self, since_ms: int, circle_id: str | None, session: str | None, limit: int) -> list[Entry]:
         """Return entries of the audit log, the newest first."""
-        entries = self._audit.read(since_ms=since_ms, circle=circle_id, session=session)
-        found: list[Entry] = await self._apart(lambda: list(islice(entries, limit)))
+
+        def read() -> list[Entry]:
+            self._audit.flush()
+            return list(islice(self._audit.read(since_ms=since_ms, circle=circle_id, session=session), limit))
+
+        found: list[Entry] = await self._apart(read)
         return found
 
     def close(self) -> None:
