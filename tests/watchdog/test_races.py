@@ -216,6 +216,7 @@ async def test_pause_and_claim(tmp_path: Path, redis_url: str) -> None:
             jobs = [hero.submit(ECHO, circle_id="c", topic="t") for _ in range(2)]
             toggle_at[:] = sorted({1 + order % 11, 1 + order // 11 % 13, 1 + order // 143 % 17})
             child.given.clear()
+            cycle.pool._ticked = cycle._loop.time()  # nothing ticks here; it would think that it was stopped
             for _ in range(3):
                 cycle._turns.heat(jobs[0].queue)
                 await cycle.exchange()
