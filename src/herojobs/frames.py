@@ -7,10 +7,12 @@ job (interrupt, recall) go over the control socket, which a thread of the worker
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 
 import msgspec
 
+_size = struct.Struct("<I").unpack_from
 MAX_FRAME = 64 * 1024 * 1024
 
 
@@ -153,7 +155,8 @@ class FrameReader:
     """Cuts a byte stream into the payloads of its frames."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._rest = bytearray()
+        self._needed = 4  # bytes of the rest that make it worth a look
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the payloads that are complete now that `data` has come, in order.
@@ -161,17 +164,24 @@ class FrameReader:
         Raises:
             ValueError: a frame claims to be over 64 MB: the other side isn't one of ours.
         """
-        buffer = self._buffer
-        buffer += data
-        payloads, start = [], 0
-        while len(buffer) - start >= 4:
-            size = int.from_bytes(buffer[start : start + 4], "little")
+        rest = self._rest
+        if rest:
+            rest += data
+            if len(rest) < self._needed:
+                return []
+            data = bytes(rest)
+            rest.clear()
+        payloads, start, end = [], 4, len(data)
+        while start <= end:
+            (size,) = _size(data, start - 4)
             if size > MAX_FRAME:
                 raise ValueError(f"a frame of {size} bytes; at most {MAX_FRAME}")
-            if len(buffer) - start - 4 < size:
+            if end - start < size:
+                self._needed = size + 4
                 break
-            payloads.append(bytes(buffer[start + 4 : start + 4 + size]))
-            start += 4 + size
-        if start:
-            del buffer[:start]
+            payloads.append(data[start : start + size])
+            start += size + 4
+        else:
+            self._needed = 4
+        rest += data[start - 4 :]
         return payloads

@@ -410,6 +410,7 @@ async def test_a_cancel_heard_late_reaches_its_own_queue_alone(
             accepted, _ = await cycle._life.accept(job.queue, token, (await redis.run(call)).jobs)
             runs += accepted
         monkeypatch.setattr(cycle.pool, "runs", lambda: runs)
+        monkeypatch.setattr(cycle.pool, "untold", lambda before: runs)
         for run in runs:
             run.deadline = 1.0
         await redis.command("HSET", "herojobs:two:default:1", "cx", "1")

@@ -114,6 +114,7 @@ class BoundScript:
         steps: what is run.
         is_async: whether all actions are asynchronous, so that the script may share a thread with others.
         reads_files: whether it was put together from files, so that binding it again may give another script.
+        shareable: whether one plan may serve many runs: no file went into it, and no action sees the playbook's state.
     """
 
     def __init__(
@@ -131,13 +132,9 @@ class BoundScript:
         self.registry = registry
         self.reads_files = reads_files
         self.is_async = bool(steps) and all(step.is_async for step in steps)
-
-    @property
-    def shareable(self) -> bool:
-        """Whether one plan may serve many runs: no file went into it, and no action sees the playbook's state."""
         state: tuple[type, ...] = (Action, PlayBook)
-        sees_state = any(issubclass(cls, state) for step in self.steps for _, cls in step.injected)
-        return not self.reads_files and not sees_state
+        sees_state = any(issubclass(cls, state) for step in steps for _, cls in step.injected)
+        self.shareable = not reads_files and not sees_state
 
     def run(
         self, context: Context | None = None, loop: asyncio.AbstractEventLoop | None = None, *, mark: bool = True

@@ -29,6 +29,7 @@ class HeroScriptProcessor:
         self._root = Path(settings.heroscript_include_root) if settings.heroscript_include_root else None
         self._caches: dict[str | None, ScriptCache] = {}
         self._hero: HeroJobs | None = None
+        self._ready: tuple[Job, BoundScript] | None = None  # bound to tell whether it is asynchronous; runs next
         for circle, names in settings.circle_actors.items():
             try:
                 self._registry.limited(names)
@@ -37,7 +38,9 @@ class HeroScriptProcessor:
 
     def is_concurrent(self, job: Job) -> bool:
         """Return whether all actions of the script are asynchronous."""
-        return self._bind(job, job.params).is_async
+        script = self._bind(job, job.params)
+        self._ready = job, script
+        return script.is_async
 
     def run(self, job: Job, context: JobContext) -> str:
         """Run the script in this thread."""
@@ -45,7 +48,7 @@ class HeroScriptProcessor:
 
     def run_text(self, text: str, job: Job, context: JobContext) -> str:
         """Run any script as the given job would run it."""
-        script = self._bind(job, text)
+        script = self._taken(job) if text is job.params else self._bind(job, text)
         script_context = ScriptContext(context, self.client)
         try:
             return script.run(script_context, mark=not script.shareable)
@@ -54,7 +57,7 @@ class HeroScriptProcessor:
 
     async def run_async(self, job: Job, context: JobContext) -> str:
         """Run the script on the event loop."""
-        script = self._bind(job, job.params)
+        script = self._taken(job)
         script_context = ScriptContext(context, self.client)
         try:
             return await script.run_async(script_context, mark=not script.shareable)
@@ -80,6 +83,10 @@ class HeroScriptProcessor:
             registry = self._registry.limited(self._settings.circle_actors[limited]) if limited else self._registry
             cache = self._caches[limited] = ScriptCache(registry, include_root=self._root)
         return cache
+
+    def _taken(self, job: Job) -> BoundScript:
+        ready, self._ready = self._ready, None
+        return ready[1] if ready is not None and ready[0] is job else self._bind(job, job.params)
 
     def _bind(self, job: Job, text: str) -> BoundScript:
         try:

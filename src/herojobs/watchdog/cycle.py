@@ -216,11 +216,7 @@ class Cycle:
     def tick(self) -> None:
         """Look after workers and what became due; to be called about every 50 ms."""
         self.pool.tick()
-        now = self._loop.time()
-        started_before = now - TELL_AFTER
-        if any(
-            run.deadline and not run.told and run.deadline - run.timeout < started_before for run in self.pool.runs()
-        ):
+        if self.pool.untold(self._loop.time() - TELL_AFTER):
             self._due.set()
         if self.pool.ended and 0 < self._sent_at < now - SILENT and self._may_settle():
             self._meanwhile = self._loop.create_task(self._settle())
@@ -263,13 +259,7 @@ class Cycle:
                 self.throttle.ended(group)
                 given = set(group)
                 runs[:] = [run for run in runs if run not in given]
-        started_before = self._loop.time() - TELL_AFTER
-        self._unsent += self._life.tell_started(
-            run
-            for run in pool.runs()
-            if run.deadline and not run.told and not run.abandoned and run.deadline - run.timeout < started_before
-        )
-
+        self._unsent += self._life.tell_started(pool.untold(self._loop.time() - TELL_AFTER))
         self.throttle.free(pool.all_held)
 
     def _expect_retries(self, ended: Iterable[Run]) -> None:

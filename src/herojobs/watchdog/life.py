@@ -104,7 +104,7 @@ class Life:
         now = now_ms()
         ids = [each.db_id for each in claimed]
         for each, db_id, tip in zip(claimed, ids, self._store.tips(queue, ids), strict=True):
-            if tip is None or (each.job != tip.data and not each.is_ours):
+            if tip is None or not each.is_ours:
                 adopted = await self._adoption.adopt(queue, token, each)
                 calls += adopted.calls
                 if adopted.tip is None:

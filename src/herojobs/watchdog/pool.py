@@ -139,6 +139,17 @@ class Pool:
         """Return all runs that haven't ended."""
         return [*self._undispatched, *(run for child in self.children() for run in child.runs.values())]
 
+    def untold(self, before: float) -> list[Run]:
+        """Return the runs that began before a monotonic time and that Redis doesn't know to be active."""
+        begun = [run for child in self._exclusive if (run := child.running) is not None]
+        if self._concurrent is not None:
+            begun += self._concurrent.runs.values()
+        return [
+            run
+            for run in begun
+            if run.deadline and not run.told and not run.abandoned and run.deadline - run.timeout < before
+        ]
+
     def all_held(self) -> list[Run]:
         """Return all runs whose lease we need: those under way, and those whose end isn't written yet."""
         return [*self.runs(), *self.ended, *self.put_back, *self.spared]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import secrets
@@ -33,6 +34,8 @@ from herojobs.watchdog.upkeep import Upkeep
 
 log = logging.getLogger("herojobs.watchdog")
 
+GC_THRESHOLD = 10_000
+"""New objects after which garbage is looked for: thousands belong to the jobs under way, and few ever form cycles."""
 TICK = 0.05
 """Seconds between two looks at deadlines and deaths."""
 PUBLISH = 60.0
@@ -134,6 +137,8 @@ class WatchDog:
         Raises:
             RedisUnavailable, WorkerError: as `start`.
         """
+        gc.freeze()  # what is loaded stays
+        gc.set_threshold(GC_THRESHOLD)
         uvloop.run(self._serve(on_ready, signals=True))
 
     def __enter__(self) -> Self:
