@@ -457,3 +457,45 @@ async def test_what_was_claimed_long_before_redis_answers_starts_nowhere(
         assert states(hero, job) == ["new"]
     await redis.close()
     store.close()
+
+
+async def test_what_one_exchange_brought_starts_while_the_next_is_at_redis(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what no worker can take any more, since the WatchDog stops in a hurry, goes back."""
+    from herojobs.live.redis import AsyncRedis
+
+    redis = AsyncRedis(settings.redis_url)
+    store = JobStore(settings)
+    turns = Turns(lambda queue: True)
+    cycle = Cycle(redis, store, settings, turns, "w")
+    monkeypatch.setattr(cycle.pool, "room", lambda: 1 + len(cycle._arrived))
+    accept, run_many, seen = cycle._life.accept, cycle.calls.run_many, list[str]()
+
+    async def accept_and_note(*args: Any) -> Any:
+        seen.append("taken in")
+        return await accept(*args)
+
+    async def run_many_and_note(calls: Any) -> Any:
+        seen.append("sent")
+        replies = await run_many(calls)
+        seen.append("answered")
+        return replies
+
+    monkeypatch.setattr(cycle._life, "accept", accept_and_note)
+    monkeypatch.setattr(cycle.calls, "run_many", run_many_and_note)
+    with HeroJobs(settings=settings) as hero:
+        (first, *_) = hero.submit_many([Job(params="!!core.echo", circle_id="c", topic="t") for _ in range(5)])
+        turns.heat(first.queue)
+        await cycle._exchange()
+        await cycle._exchange()
+        assert seen == ["sent", "answered", "sent", "taken in", "answered"]
+        assert [run.db_id for run in cycle.pool.runs()] == [1]
+        assert places(hero) == (3, 0, 2)
+        cycle.stop_claiming()
+        await cycle.give_back(cycle.pool.close())
+        await cycle.exchange()
+        assert places(hero) == (5, 0, 0)
+        assert cycle.is_settled()
+    await redis.close()
+    store.close()

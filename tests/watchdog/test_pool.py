@@ -433,3 +433,13 @@ def _lives(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+async def test_the_concurrent_worker_is_there_from_the_start_where_it_was_needed_of_late(tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir()
+    for expected in (False, True):
+        async with PoolDriver(tmp_path) as driver:
+            assert any(child.concurrent for child in driver.pool.children()) is expected
+            (run,) = driver.dispatch(driver.run("!!fake.sleep seconds:0"))
+            await driver.finish(run)
+            assert isinstance(run.outcome, Done)

@@ -216,7 +216,8 @@ class Cycle:
     def tick(self) -> None:
         """Look after workers and what became due; to be called about every 50 ms."""
         self.pool.tick()
-        if self.pool.untold(self._loop.time() - TELL_AFTER):
+        now = self._loop.time()
+        if self.pool.untold(now - TELL_AFTER):
             self._due.set()
         if self.pool.ended and 0 < self._sent_at < now - SILENT and self._may_settle():
             self._meanwhile = self._loop.create_task(self._settle())

@@ -6,9 +6,11 @@ The pool never waits: messages, deaths and deadlines change its lists, and `on_c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -28,6 +30,8 @@ log = logging.getLogger("herojobs.watchdog")
 BLOCKED_AFTER = 2.0
 """Seconds without a sign of life after which the concurrent worker's event loop counts as blocked."""
 BLOCKED_HINT = "an asynchronous action must await what takes long; let it be a plain `def` if it can't"
+EXPECTED_FOR = 7 * 24 * 3600
+"""Seconds after asynchronous jobs that a WatchDog starts with the concurrent worker; others start it when needed."""
 MOST_SUSPECTS = 10_000
 KILLED_STARTS = 3
 """Workers that may be killed by a signal before one is ready; more fail the start. One that exits fails it at once."""
@@ -71,6 +75,8 @@ class Pool:
         self._stopping = False
         self._restart_at = 0.0
         self._ticked = loop.time()
+        self._hint = settings.home / "var" / "asynchronous"
+        self._noted = False
         self._unfit: asyncio.Future[None] | None = None
         self._killed_starts = 0
 
@@ -84,6 +90,8 @@ class Pool:
         """
         self._unfit = self._loop.create_future()
         self._fill()
+        if self._expects_asynchronous():
+            self._concurrent = self._start_or_wait(True)
         try:
             async with asyncio.timeout(60):
                 while not self._unfit.done():
@@ -92,6 +100,12 @@ class Pool:
         except TimeoutError:
             raise WorkerError("no worker became ready within 60 s") from None
         self._unfit.result()
+
+    def _expects_asynchronous(self) -> bool:
+        """Return whether a WatchDog of this home had asynchronous jobs of late: the first one then needn't wait."""
+        with contextlib.suppress(OSError):
+            return time.time() - self._hint.stat().st_mtime < EXPECTED_FOR
+        return False
 
     def children(self) -> list[Child]:
         """Return all workers that are alive."""
@@ -172,6 +186,10 @@ class Pool:
                 self._undispatched.append(run)
         if concurrent and self._concurrent is None:
             self._concurrent = self._start_or_wait(True)
+        if concurrent and not self._noted:
+            self._noted = True
+            with contextlib.suppress(OSError):
+                self._hint.touch()
         if self._concurrent is not None:
             self._concurrent.give(concurrent)
         else:
