@@ -18,6 +18,7 @@ from herojobs.outcome import Done, Failed, Outcome, OutOfMemory
 from herojobs.processors.base import JobContext
 from herojobs.processors.kinds import Processors
 from herojobs.processors.parents import ParentReader
+from herojobs.processors.results import with_results
 from herojobs.schedules import ScheduleBook, Ticker
 from herojobs.settings import Settings, load
 from herojobs.store import JobStore, Position, Put
@@ -142,14 +143,12 @@ class InlineWatchDog:
 
         context = JobContext(run.job, run.ref, output.append, report, self._checkpoints, parents=self._parents.read)
         try:
-            processor = self._processors.get(run.job.params_type)
+            context.job = job = with_results(run.job, context)
+            processor = self._processors.get(job.params_type)
             concurrent = processor.concurrent
             if concurrent is None:
-                concurrent = processor.is_concurrent(run.job)
-            if concurrent:
-                result = self._runner.run(processor.run_async(run.job, context))
-            else:
-                result = processor.run(run.job, context)
+                concurrent = processor.is_concurrent(job)
+            result = self._runner.run(processor.run_async(job, context)) if concurrent else processor.run(job, context)
             message = over(run.number, result, micros_since(began), self.settings)
         except Exception as e:
             message = over_by(run.number, run.job, e, micros_since(began), self.settings)

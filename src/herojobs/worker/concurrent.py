@@ -32,6 +32,7 @@ from herojobs.frames import (
 from herojobs.processors.base import JobContext, JobInterrupted
 from herojobs.processors.kinds import Processors
 from herojobs.processors.parents import ParentReader
+from herojobs.processors.results import with_results
 from herojobs.settings import Settings
 from herojobs.worker import control as control_thread
 from herojobs.worker import offspring, output
@@ -126,6 +127,7 @@ class ConcurrentWorker:
         try:
             try:
                 running.set(number)
+                context.job = job = with_results(job, context)
                 processor = self._processors.get(job.params_type)
                 concurrent = processor.concurrent
                 if concurrent is None:

@@ -38,6 +38,7 @@ from herojobs.frames import (
 from herojobs.processors.base import JobContext, JobInterrupted, Processor
 from herojobs.processors.kinds import Processors, Unavailable
 from herojobs.processors.parents import ParentReader
+from herojobs.processors.results import with_results
 from herojobs.settings import Settings
 from herojobs.worker import control as control_thread
 from herojobs.worker import output
@@ -124,6 +125,7 @@ class ExclusiveWorker:
         self._number = number
         message: Message
         try:
+            context.job = job = with_results(job, context)
             processor = self._processors.get(job.params_type)
             concurrent = processor.concurrent
             if concurrent is None:
