@@ -131,19 +131,24 @@ def _machine(settings: Settings) -> Iterator[Finding]:
 
 
 def _databases(settings: Settings) -> Iterator[Finding]:
-    from herojobs.ourdb import OurDB, OurDBError
+    from herojobs.ourdb import DatabaseLocked, DiskFull, OurDB, OurDBError
     from herojobs.store import JobStore
     from herojobs.store.imports import raw_databases
     from herojobs.store.jobs import id_of
 
     store = JobStore(settings)
     queues = store.queues()
-    bad = 0
+    bad = locked = 0
     for queue in queues:
         try:
             with OurDB(store.path(queue), id_of=id_of) as db:
                 report = db.check()
-        except (OurDBError, OSError) as e:
+        except (OSError, DatabaseLocked, DiskFull) as e:  # nothing is damaged, as far as can be told
+            locked += 1
+            advice = "all of it must be its user's: HeroJobs runs as one user" if isinstance(e, PermissionError) else ""
+            yield Finding(str(queue), "problem", common.told(e), advice)
+            continue
+        except OurDBError as e:
             bad += 1
             yield Finding(str(queue), "problem", str(e), _mend(queue))
             continue
@@ -162,7 +167,8 @@ def _databases(settings: Settings) -> Iterator[Finding]:
             if free
             else f"if it was imported, move it away; else {command} CIRCLE/TOPIC",
         )
-    yield Finding("databases", "problem" if bad else "ok", f"{len(queues)} checked, {bad} damaged")
+    found = f"{len(queues) - locked} checked, {bad} damaged" + (f", {locked} can't be opened" if locked else "")
+    yield Finding("databases", "problem" if bad or locked else "ok", found)
     store.close()
 
 
