@@ -12,6 +12,7 @@ from herojobs.client.core import Core, QueueInfo
 from herojobs.client.given import AnyRef, new_job
 from herojobs.client.open import Opened, Remote, is_remote, settings_for
 from herojobs.client.prune import Pruned
+from herojobs.client.together import Together
 from herojobs.job import After, Job
 from herojobs.limits import Limit
 from herojobs.live.admin import Progress
@@ -51,6 +52,7 @@ class AsyncHeroJobs:
         self._sessions: AsyncClientSessions | None = None
         self._services: AsyncClientServices | None = None
         self._opening = asyncio.Lock()
+        self._together: Together | None = None
 
     async def submit(
         self,
@@ -102,7 +104,10 @@ class AsyncHeroJobs:
             after,
             on_failure,
         )
-        return await (await self._core()).submit(job, self._session_key, if_exists)
+        core = await self._core()
+        if self._together is None or if_exists != "return":
+            return await core.submit(job, self._session_key, if_exists)
+        return await self._together.submit(job)
 
     async def submit_many(self, jobs: Iterable[Job | Mapping[str, Any]], *, if_exists: str = "return") -> list[Job]:
         """Store and queue many jobs, in batches; see `HeroJobs.submit_many`."""
@@ -314,7 +319,7 @@ class AsyncHeroJobs:
         """Close connections and databases; see `HeroJobs.close`."""
         if self._opened is not None:
             await self._opened.close()
-            self._opened = None
+            self._opened = self._together = None
         if self._schedules is not None:
             self._schedules.close()
         if self._sessions is not None:
@@ -329,13 +334,18 @@ class AsyncHeroJobs:
         await self.close()
 
     async def _core(self) -> Core:
-        async with self._opening:
-            if self._opened is None:
-                if self.is_remote:
-                    self._opened = Remote(str(self._url), self._session_key, blocking=False)
-                else:
-                    self._opened = Opened(self.settings, await connect_async(self.settings), asyncio.to_thread)
+        if self._opened is None:
+            async with self._opening:
+                if self._opened is None:
+                    self._opened = await self._open()
         return self._opened.core
+
+    async def _open(self) -> Opened | Remote:
+        if self.is_remote:
+            return Remote(str(self._url), self._session_key, blocking=False)
+        opened = Opened(self.settings, await connect_async(self.settings), asyncio.to_thread)
+        self._together = Together(opened.core, self.settings.max_params, self._session_key)
+        return opened
 
     async def _call(self, method: str, params: dict[str, Any], result: Any) -> Any:
         """Call a method of the server."""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from herojobs.client.core import Core
+from herojobs.client.together import Together
 from herojobs.jsonrpc import RpcError
 from herojobs.jsonrpc.codes import Code
 from herojobs.live.connect import connect_async
@@ -17,7 +18,6 @@ from herojobs.server.caller import LOCAL
 from herojobs.server.errors import RETRY_AFTER
 from herojobs.server.feed import Feed
 from herojobs.server.leases import Leases
-from herojobs.server.submissions import Submissions
 from herojobs.sessions import Audit, Session, Sessions
 from herojobs.settings import Settings
 from herojobs.store import JobIndex, JobStore
@@ -63,7 +63,7 @@ class Backend:
             self._stack.callback(self.audit.close)
             self.core = Core(self.settings, self.redis, self.store, self.index, self.sessions)
             self.services = Services(self.settings)
-            self.submissions = Submissions(self.core, self.settings.max_params)
+            self.submissions = Together(self.core, self.settings.max_params)
             self.feed = await self._stack.enter_async_context(Feed(self.redis))
             self.leases = Leases(self.redis, self.store, self.settings, self.feed, self.core.rules.read, self.stopping)
         except BaseException:
