@@ -1,8 +1,8 @@
 """What a job costs as history, topics and queue grow: `python -m benchmarks.growth`.
 
 The same steps are timed with a thousand jobs in one topic's history, ten thousand, and so on; then with a job in each
-of ever more topics; then with ever more jobs queued in Redis. Each figure is the best of several rounds, since other
-programs only ever add time. Ten million jobs in history need 6 GB of disk for a while.
+of ever more topics; then with ever more jobs queued in Redis. Each figure is CPU time, the
+best of several rounds. Ten million jobs in history need 6 GB of disk for a while.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def charts(grown: Grown) -> dict[str, str]:
     name = grown.what.split()[0] if grown.what != "jobs in history" else "history"
     ticks = Axis(grown.what, [f"{count:,}" for count in grown.counts])
     times = {step: line for step, line in grown.steps.items() if step != queued.MEMORY}
-    found = {f"growth-{name}.svg": curves(f"Cost as {grown.what} grow", ticks, "µs, logarithmic", times)}
+    found = {f"growth-{name}.svg": curves(f"Cost as {grown.what} grow", ticks, "µs of CPU, logarithmic", times)}
     if queued.MEMORY in grown.steps:
         memory = {"a queued job": grown.steps[queued.MEMORY]}
         found["growth-memory.svg"] = curves("Redis memory of a queued job", ticks, "bytes", memory)
