@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-MASK = "***"
+from herojobs.job import MASK
+
 SHORTEST_KEY = 6
 """Characters from which on a key is masked: a shorter one would be found in any text."""
 

@@ -32,6 +32,7 @@ class Owners:
     def __init__(self) -> None:
         self._netlink: socket.socket | None = None
         self._lock = threading.Lock()
+        self._number = 0
         if sys.platform == "linux":
             try:
                 self._netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _SOCK_DIAG)
@@ -55,21 +56,33 @@ class Owners:
             return True
         try:
             with self._lock:
-                owner = _owner(self._netlink, client, server)
+                self._number = self._number % 0xFFFFFFFF + 1
+                owner = _owner(self._netlink, self._number, client, server)
         except (OSError, struct.error, ValueError):
             return False
         return owner in (0, os.geteuid())
 
 
-def _owner(netlink: socket.socket, client: tuple[str, int], server: tuple[str, int]) -> int | None:
-    """Return the user whose process has a socket open, None if there is no such process any more."""
+def _owner(netlink: socket.socket, number: int, client: tuple[str, int], server: tuple[str, int]) -> int | None:
+    """Return the user whose process has a socket open, None if there is no such process any more.
+
+    Args:
+        netlink: where the kernel is asked.
+        number: which question this is: an answer that came too late for an earlier one isn't taken for this one's.
+        client: the socket's own end.
+        server: its other end.
+    """
     family = socket.AF_INET6 if ":" in client[0] else socket.AF_INET
     ends = b"".join(socket.inet_pton(family, host).ljust(16, b"\0") for host in (client[0], server[0]))
     sought = struct.pack("!HH", client[1], server[1]) + ends + bytes(4) + _ANY_COOKIE
     wanted = _WANTED.pack(family, socket.IPPROTO_TCP, 0, 0xFFFFFFFF) + sought
-    netlink.send(_HEADER.pack(_HEADER.size + len(wanted), _BY_FAMILY, _REQUEST, 0, 0) + wanted)
-    answer = netlink.recv(8192)
-    if _HEADER.unpack_from(answer)[1] != _BY_FAMILY:
+    netlink.send(_HEADER.pack(_HEADER.size + len(wanted), _BY_FAMILY, _REQUEST, number, 0) + wanted)
+    while True:
+        answer = netlink.recv(8192)
+        _, kind, _, answered, _ = _HEADER.unpack_from(answer)
+        if answered == number:
+            break
+    if kind != _BY_FAMILY:
         return None
     user, inode = _OWNER.unpack_from(answer, _OWNER_AT)
     return int(user) if inode else None  # what its process has closed shows as root's
