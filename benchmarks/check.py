@@ -25,8 +25,10 @@ from herojobs.live import embedded
 
 BASELINE = Path(__file__).with_name("baseline.json")
 JOBS = 4_000
-ALLOWED = {"commands": 1.1, "bytes": 1.1, "calls": 1.1}
-"""How many times the baseline a count may be, by its unit; batches form a little differently in each run."""
+ALLOWED = 1.1
+"""How many times the baseline a count may be; batches form a little differently in each run."""
+TRIES = 3
+"""How often is counted, as long as something seems to cost more: on a busy machine batches are smaller for a moment."""
 
 
 def count() -> dict[str, float]:
@@ -119,20 +121,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--write", action="store_true", help="make what is counted now the baseline")
     options = parser.parse_args()
-    found = count()
     if options.write:
-        BASELINE.write_text(json.dumps(found, indent=2) + "\n")
+        BASELINE.write_text(json.dumps(count(), indent=2) + "\n")
         return 0
     baseline: dict[str, float] = json.loads(BASELINE.read_text())
-    worse = 0
+    found = count()
+    for _ in range(TRIES - 1):
+        if not _worse(found, baseline):
+            break
+        again = count()
+        found = {name: min(value, again[name]) for name, value in found.items()}
+    worse = _worse(found, baseline)
     for name, value in found.items():
         before = baseline.get(name, 0.0)
-        allowed = next(limit for unit, limit in ALLOWED.items() if unit in name)
-        slower = value > before * allowed
-        worse += slower
         change = f"{value / before:.2f} x" if before else "new, renew the baseline"
-        print(f"{name:42}{before:>10.2f}{value:>10.2f}  {change}{'  more than allowed' if slower else ''}")
+        print(f"{name:42}{before:>10.2f}{value:>10.2f}  {change}{'  more than allowed' if name in worse else ''}")
     return 1 if worse else 0
+
+
+def _worse(found: dict[str, float], baseline: dict[str, float]) -> set[str]:
+    """Return the names of the counts that are higher than allowed."""
+    return {name for name, value in found.items() if value > baseline.get(name, 0.0) * ALLOWED}
 
 
 if __name__ == "__main__":
