@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -326,6 +327,26 @@ def test_cluster_names_carry_braces_and_queues_are_found(redis_url: str) -> None
 def test_run_sync_refuses_what_needs_a_loop(redis_url: str) -> None:
     with pytest.raises(RuntimeError, match="event loop"):
         run_sync(asyncio.sleep(1))
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_who_reads_slowly_gets_all_in_order(redis_url: str, run: Any) -> None:
+    async def listen() -> None:
+        redis, other = AsyncRedis(redis_url), AsyncRedis(redis_url)
+        messages = redis.all_events()
+        first = asyncio.ensure_future(anext(messages))
+        while not await other.command("PUBSUB", "NUMPAT"):
+            await asyncio.sleep(0.001)
+        for start in range(0, 20_000, 1000):
+            await other.exchange([("PUBLISH", "heroevents:c:t", start + i) for i in range(1000)])
+            await asyncio.sleep(0)  # what has come is taken in, and read by nobody
+        assert await first == (Q, b"0")
+        assert [int((await anext(messages))[1]) for _ in range(19_999)] == list(range(1, 20_000))
+        await messages.aclose()
+        await redis.close()
+        await other.close()
+
+    run(listen())
 
 
 @settings(max_examples=50)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+from collections import deque
 from typing import Any
 
 from redis.exceptions import BusyLoadingError
@@ -13,6 +14,9 @@ from redis.exceptions import TimeoutError as TimedOut
 from herojobs.live.line import LOADING_PAUSE, NOTHING, make_reader, raise_trouble
 from herojobs.live.trouble import TIMEOUT
 
+MOST_UNREAD = 1_000
+"""Replies that may lie here unread; until they are read, more stays with the server, which bounds it."""
+
 
 class AsyncLine(asyncio.Protocol):
     """An open connection to a server that answers. For one task at a time; another one may send meanwhile."""
@@ -21,11 +25,12 @@ class AsyncLine(asyncio.Protocol):
         self._connection = connection
         self._transport: asyncio.Transport = connection._writer.transport  # no public way to it
         self._reader = make_reader()
-        self._replies: list[Any] = []
+        self._replies: deque[Any] = deque()
         self._wanted = 0
         self._waiter: asyncio.Future[None] | None = None
         self._lost: Exception | None = None
         self._room: asyncio.Future[None] | None = None
+        self._paused = False
         self._transport.set_protocol(self)
         self._poller = select.poll()
         self._poller.register(self._transport.get_extra_info("socket"), select.POLLIN)
@@ -80,6 +85,9 @@ class AsyncLine(asyncio.Protocol):
         if len(self._replies) < count:
             if self._lost is not None:
                 raise self._lost
+            if self._paused:
+                self._paused = False
+                self._transport.resume_reading()
             loop = asyncio.get_running_loop()
             self._wanted, self._waiter = count, loop.create_future()
             timer = None if timeout is None else loop.call_later(timeout, self._expire, self._waiter)
@@ -89,8 +97,8 @@ class AsyncLine(asyncio.Protocol):
                 self._waiter = None
                 if timer is not None:
                     timer.cancel()
-        replies, self._replies = self._replies[:count], self._replies[count:]
-        return raise_trouble(replies)
+        take = self._replies.popleft
+        return raise_trouble([take() for _ in range(count)])
 
     def close(self) -> None:
         """Close the connection at once."""
@@ -111,7 +119,11 @@ class AsyncLine(asyncio.Protocol):
             self.connection_lost(e)
             self._transport.abort()
             return
-        if self._waiter is not None and len(self._replies) >= self._wanted and not self._waiter.done():
+        if self._waiter is None:
+            if len(self._replies) > MOST_UNREAD and not self._paused:
+                self._paused = True
+                self._transport.pause_reading()
+        elif len(self._replies) >= self._wanted and not self._waiter.done():
             self._waiter.set_result(None)
 
     def pause_writing(self) -> None:
