@@ -29,6 +29,7 @@ bench-peers: .venv/dev.stamp rhai ## install other queues and measure HeroJobs b
 
 figures: .venv/dev.stamp rhai bench-peers ## renew the figures in docs/performance.md: an hour, and 6 GB of disk for a while
 	$(PY) -m benchmarks.own --write
+	$(PY) -m benchmarks.drain --write
 	$(PY) -m benchmarks.memory --write
 	$(PY) -m benchmarks.growth --history 10000000 --topics 10000 --queued 1000000 --write
 
