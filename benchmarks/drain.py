@@ -39,12 +39,15 @@ from herojobs.watchdog.life import Life
 
 ROUNDS = 3
 BATCH = 200
+SETTLE = 4.0
+"""Seconds that a WatchDog gets to start all it needs, and to read the history, before jobs may run."""
 Times = dict[str, float]
 
 
 def measure_drain(home: Path, jobs: int, params: str) -> Times:
     """Return CPU microseconds a job of each process in one drain."""
     with HeroJobs(home=home) as hero:
+        hero.pause("drain")
         hero.submit_many([Job(params=params, circle_id="drain") for _ in range(jobs)])
         redis = int((home / "var" / "redis" / "redis.pid").read_text())
         command = [sys.executable, "-m", "herojobs", "--home", str(home), "watchdog", "--workers", "2"]
@@ -52,7 +55,9 @@ def measure_drain(home: Path, jobs: int, params: str) -> Times:
         try:
             assert watchdog.stdout is not None
             watchdog.stdout.readline()  # `ready`
+            time.sleep(SETTLE)
             before = _cpu(watchdog.pid, redis)
+            hero.resume("drain")
             while any(queue.waiting or queue.active for queue in hero.queues("drain")):
                 time.sleep(0.02)
             after = _cpu(watchdog.pid, redis)
