@@ -149,6 +149,8 @@ def run(
     retries: Retries = None,
     retry_delay: RetryDelay = None,
     retry_on: RetryOn = None,
+    after: AfterJobs = None,
+    on_failure: OnFailure = "cancel",
     log: Keep = False,
     tag: Tags = None,
     json: Json = False,
@@ -170,6 +172,8 @@ def run(
             retries=retries,
             retry_delay=retry_delay,
             retry_on=retry_on,
+            after=after or (),
+            on_failure=on_failure,
             log=log or not json,
             tags=tag or (),
         )
