@@ -21,7 +21,8 @@ def test_run_prints_the_result_and_ends_with_the_outcome(herojobs: Command, tmp_
     failed = herojobs("run", "--text", "!!fake.return_error")
     assert failed.returncode == 1
     assert "failed: line 1, column 1: fake.return_error: This is a test error" in failed.stderr
-    after = herojobs("run", "--text", "!!core.echo content:'{{ parent }} again'", "--after", "default/default/1")
+    first = herojobs("submit", "--text", "!!core.echo content:hello").stdout.strip()
+    after = herojobs("run", "--text", "!!core.echo content:'{{ parent }} again'", "--after", first)
     assert after.stdout == "hello again\n"
     script = tmp_path / "script.hero"
     script.write_text("!!core.echo content:'from a file'")
