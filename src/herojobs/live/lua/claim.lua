@@ -24,7 +24,7 @@ local function spare_unbegun(ids)
 end
 
 local function sweep(set, event)
-  local first = call('ZRANGE', set, 0, 0, 'WITHSCORES')
+  local first = call('ZRANGE', set, '0', '0', 'WITHSCORES')
   if not first[1] or tonumber(first[2]) > now then return tonumber(first[2]) end
   local ids = call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', 0, 1000)
   each('ZREM', set, ids)
@@ -33,14 +33,14 @@ local function sweep(set, event)
     spare_unbegun(ids)
     for _, id in ipairs(ids) do tell(event, id) end
   end
-  return tonumber(call('ZRANGE', set, 0, 0, 'WITHSCORES')[2])
+  return tonumber(call('ZRANGE', set, '0', '0', 'WITHSCORES')[2])
 end
 
 local next_due, next_end, rescue_until = sweep(later), nil, tonumber(ARGV[5])
 if rescue_until == 0 or now <= rescue_until then
   next_end = sweep(lease, 'lease_expired')
 else
-  local first = call('ZRANGE', lease, 0, 0, 'WITHSCORES')
+  local first = call('ZRANGE', lease, '0', '0', 'WITHSCORES')
   next_end = first[1] and math.max(tonumber(first[2]), now + 500)
 end
 
@@ -58,15 +58,15 @@ if ARGV[6] then
   full = room < wanted
 end
 
-local ids = {}
+local ids, all = {}, word(room)
 if room > 0 then
-  local pairs_ = call('ZPOPMIN', prio, room)
+  local pairs_ = call('ZPOPMIN', prio, all)
   for i = 1, #pairs_, 2 do ids[#ids + 1] = pairs_[i] end
 end
 local waiting = 0
 if #ids < room then
   local wanted = room - #ids
-  local popped = pcall('LPOP', queue, wanted) or {}
+  local popped = pcall('LPOP', queue, #ids == 0 and all or word(wanted)) or {}
   if popped.err then
     -- A foreign key of another type in the queue's place must not stop a WatchDog's other queues.
     if not string.find(popped.err, 'WRONGTYPE', 1, true) then return popped end

@@ -25,7 +25,8 @@ local function each(command, key, list)
   end
 end
 
--- Numbers that go to many commands are made words once: Redis would print each anew, which costs more than the command.
+-- A number as a word. Redis prints a number in each command anew, which costs as much as a small command: so what goes to
+-- many is made a word once, and constants are written as words.
 local function word(number)
   return string.format('%.0f', number)
 end
@@ -94,7 +95,7 @@ local function wake()
   local key = 'herowake:' .. q
   if call('LLEN', key) < 4 then
     call('RPUSH', key, '1')
-    call('EXPIRE', key, 60)
+    call('EXPIRE', key, '60')
   end
 end
 
