@@ -6,7 +6,7 @@ milliseconds, 0 for the server's own clock; tests pass it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -74,7 +74,7 @@ class Submitted(NamedTuple):
     existing: list[Existing]
 
 
-def submit(queue: Queue, entries: Iterable[tuple[int, bytes, int, int] | Entry], *, now: int = 0) -> Call[Submitted]:
+def submit(queue: Queue, entries: Sequence[tuple[int, bytes, int, int] | Entry], *, now: int = 0) -> Call[Submitted]:
     """Store and queue jobs. Repeating it is harmless.
 
     Args:
@@ -82,15 +82,17 @@ def submit(queue: Queue, entries: Iterable[tuple[int, bytes, int, int] | Entry],
         entries: `Entry` values, or plain tuples of (id, job JSON, due_ms, priority).
         now: see above.
     """
-    jobs = list(entries)
-    by = now or now_ms()
-    words = 3 if all(each[2] <= by and not each[3] and not any(each[4:]) for each in jobs) else 6
+    by, words = now or now_ms(), 3
     args: list[str | bytes | int] = [now, words]
-    for entry in jobs:
-        job = entry[1]
-        args += (entry[0], job, sum_of(job))
-        if words == 6:
-            args += (entry[2], entry[3], entry[4] if len(entry) > 4 else b"")
+    for entry in entries:
+        if entry[2] > by or entry[3] or entry[-1]:  # due later, a priority, or x
+            words = 6
+            break
+        args += (entry[0], entry[1], sum_of(entry[1]))
+    if words == 6:
+        args = [now, words]
+        for entry in entries:
+            args += (*entry[:2], sum_of(entry[1]), entry[2], entry[3], entry[4] if len(entry) == 5 else b"")
 
     def parse(reply: Any) -> Submitted:
         if not reply:
