@@ -37,7 +37,8 @@ def settings_page() -> str:
         "",
         f"A setting comes from the variable `{PREFIX}NAME`, else from `herojobs.toml` in the home folder, else it has",
         "its default.",
-        "Lists are written with commas in variables, dictionaries as JSON. `herojobs settings` shows what is in force.",
+        "Lists are written with commas in variables, dictionaries as JSON. A name in the file that no setting has is",
+        "an error, and so is a variable that is nearly a setting's. `herojobs settings` shows what is in force.",
         "",
     ]
     for field in msgspec.structs.fields(Settings):

@@ -3,7 +3,8 @@
 Compatible with the original's files in both directions (docs/ourdb.md). It knows nothing of jobs.
 """
 
-from herojobs.ourdb.db import CHAINED, OurDB, SyncPolicy, after
+from herojobs.ourdb.conditions import CHAINED
+from herojobs.ourdb.db import OurDB, SyncPolicy, after
 from herojobs.ourdb.errors import (
     CorruptRecord,
     DatabaseClosed,

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import compress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar
 from herojobs.ourdb import checkpoint, marks, walk
 from herojobs.ourdb import sync as syncing
 from herojobs.ourdb.commit import Commit
+from herojobs.ourdb.conditions import follow
 from herojobs.ourdb.errors import (
     DatabaseFull,
     DatabaseLocked,
@@ -38,9 +38,6 @@ T = TypeVar("T")
 SyncPolicy = Literal["always", "interval", "never"]
 Item = bytes | Callable[[int], bytes]
 """A new record: its data, or a function that makes it once the id is known."""
-
-CHAINED = -1
-"""Condition of `set_many`: the item before of the same id, in the same batch, was accepted."""
 
 
 class OurDB(Reader):
@@ -130,7 +127,7 @@ class OurDB(Reader):
             commit.next_id = id + 1
             return id
 
-        return self._writer.commit(build, self.lock_timeout if lock_timeout is None else lock_timeout)
+        return self._commit(build, lock_timeout)
 
     def add_many(self, items: Sequence[Item], *, lock_timeout: float | None = None) -> list[int]:
         """Store new records in one commit and return their ids.
@@ -174,7 +171,7 @@ class OurDB(Reader):
             commit.next_id = ids.stop
             return ids
 
-        return self._writer.commit(build, self.lock_timeout if lock_timeout is None else lock_timeout)
+        return self._commit(build, lock_timeout)
 
     def set(self, id: int, data: bytes, *, lock_timeout: float | None = None) -> int:
         """Store a new version of a record and return its location.
@@ -221,9 +218,9 @@ class OurDB(Reader):
 
         def build(commit: Commit) -> tuple[int, list[int | None]]:
             generation = self.view.generation
-            return generation, self._follow(commit, make(generation))
+            return generation, follow(self, commit, make(generation))
 
-        return self._writer.commit(build, self.lock_timeout if lock_timeout is None else lock_timeout)
+        return self._commit(build, lock_timeout)
 
     def put_at(self, id: int, data: bytes, *, lock_timeout: float | None = None) -> int:
         """Store a new record under an id that was never used, and give later ids past it; return its location.
@@ -232,7 +229,7 @@ class OurDB(Reader):
             ValueError: the id was used already.
             others as `add_many`.
         """
-        self._check_id(id)
+        self.check_id(id)
 
         def build(commit: Commit) -> int:
             if commit.locate(id) or (self.incremental and id < commit.next_id):
@@ -551,49 +548,8 @@ class OurDB(Reader):
     def _commit(self, build: Callable[[Commit], T], lock_timeout: float | None) -> T:
         return self._writer.commit(build, self.lock_timeout if lock_timeout is None else lock_timeout)
 
-    def _follow(self, commit: Commit, items: Sequence[tuple[int, bytes, int | None]]) -> list[int | None]:
-        """Add versions, each under its condition; see `set_many`."""
-        if len(items) < 2:
-            return self._follow_singly(commit, items)
-        ids, data, conditions = zip(*items, strict=True)
-        self._check_id(min(ids))
-        self._check_id(max(ids))
-        if len(set(ids)) < len(ids):
-            return self._follow_singly(commit, items)
-        previous = commit.locate_many(ids)
-        fits = [
-            (after is None or after == at) and bool(at or not self.incremental)
-            for at, after in zip(previous, conditions, strict=True)
-        ]
-        if all(fits):
-            located = commit.extend(data, previous)
-            commit.entries.update(zip(ids, located, strict=True))
-            return list(located)
-        located = commit.extend(list(compress(data, fits)), list(compress(previous, fits)))
-        commit.entries.update(zip(compress(ids, fits), located, strict=True))
-        places = iter(located)
-        return [next(places) if fit else None for fit in fits]
-
-    def _follow_singly(self, commit: Commit, items: Sequence[tuple[int, bytes, int | None]]) -> list[int | None]:
-        """Add versions of which several may be one id's, each under its condition; see `set_many`."""
-        located: list[int | None] = []
-        accepted: set[int] = set()
-        for id, data, condition in items:
-            self._check_id(id)
-            at = commit.locate(id)
-            fits = condition is None or condition == at or (condition == CHAINED and id in accepted)
-            if fits and (at or not self.incremental):
-                if not data:
-                    raise ValueError("a record must not be empty")
-                commit.entries[id] = location = commit.append(data, at)
-                accepted.add(id)
-                located.append(location)
-            else:
-                accepted.discard(id)
-                located.append(None)
-        return located
-
-    def _check_id(self, id: int) -> None:
+    def check_id(self, id: int) -> None:
+        """Raise NotFound unless a record may have the id."""
         if not 0 <= id < self.table.length or (self.incremental and id == 0):
             raise NotFound(id)
 
