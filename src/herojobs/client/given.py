@@ -49,11 +49,11 @@ def new_job(
         circle_id=circle_id,
         topic=topic,
         timeout=timeout,
-        time_scheduled=_seconds(at, "at"),
+        time_scheduled=0 if at is None else _seconds(at, "at"),
         priority=priority,
         max_attempts=jobs.DEFAULT_MAX_ATTEMPTS if max_attempts is None else max_attempts,
         log=log,
-        tags=listed(tags, "tags"),
+        tags=listed(tags, "tags") if tags else [],
         parent=parent,
         retries=retries,
         retry_delay=retry_delay,
@@ -61,18 +61,18 @@ def new_job(
         idempotency_key=idempotency_key,
         unique_key=unique_key,
         unique_until=unique_until,
-        expires_at=_seconds(expires_at, "expires_at"),
+        expires_at=0 if expires_at is None else _seconds(expires_at, "expires_at"),
         limit_key=limit_key,
-        after=[as_after(each, on_failure) for each in listed(after, "after")],
+        after=[as_after(each, on_failure) for each in listed(after, "after")] if after else [],
     )
 
 
-def _seconds(moment: int | datetime | None, name: str) -> int:
+def _seconds(moment: int | datetime, name: str) -> int:
     if isinstance(moment, datetime):
         return int(moment.timestamp())
-    if not isinstance(moment, int | None):
+    if not isinstance(moment, int):
         raise InvalidJob(name, moment, "no time", "unix seconds, whole ones, or a datetime")
-    return moment or 0
+    return moment
 
 
 def as_job(given: Job | Mapping[str, Any]) -> Job:
