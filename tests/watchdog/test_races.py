@@ -176,7 +176,7 @@ def test_cancel_and_retry(scene: Scene) -> None:
 class FakeChild:
     """Takes what it is given, and notes whether that was allowed."""
 
-    ready, concurrent, killed, recalled, room = True, False, False, False, 3
+    ready, concurrent, killed, recalled, room, running = True, False, False, False, 3, None
 
     def __init__(self, allowed: Callable[[], bool]) -> None:
         self._allowed = allowed
