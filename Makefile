@@ -34,7 +34,7 @@ figures: .venv/dev.stamp rhai bench-peers ## renew the figures in docs/performan
 	$(PY) -m benchmarks.growth --history 10000000 --topics 10000 --queued 1000000 --write
 
 chaos: .venv/run.stamp rhai ## faults on real processes, for some minutes: does every job end, once?
-	herojobs chaos --jobs 90000 --rate 500
+	herojobs chaos --jobs 90000 --rate 300
 	herojobs chaos --jobs 4000 --rate 50 --seconds 0.05 -f worker-kill --every 2 --second-starts 0.05
 	herojobs chaos --jobs 6000 --rate 30 --seconds 0.05 -f watchdog-kill --every 20 --lease 15 --second-starts 0.05
 
