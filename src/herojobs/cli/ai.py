@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from herojobs.cli import common, jobs
+from herojobs.cli import common, following, submitting
 from herojobs.cli.common import Circle, Json, options
 from herojobs.names import queue_name_fix
 
@@ -72,9 +72,9 @@ def ask(
         list[Path] | None, typer.Option("--file", "-f", help="A text file that goes along as data.")
     ] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of the answer.")] = None,
-    circle: jobs.CircleOr = "default",
-    topic: jobs.TopicOr = "default",
-    timeout: jobs.Timeout = 0,
+    circle: submitting.CircleOr = "default",
+    topic: submitting.TopicOr = "default",
+    timeout: submitting.Timeout = 0,
     json: Json = False,
 ) -> None:
     """Ask a model by a job and print the answer; ends with 0 if there is one, with 1 if the job ended in error."""
@@ -89,7 +89,7 @@ def ask(
     live = sys.stdout.isatty() and not json and schema is None
     with options.client() as hero:
         job = hero.submit(params, params_type="ai", circle_id=circle, topic=topic, timeout=timeout, log=True)
-        with jobs.hint_if_nobody_works(hero, job):
+        with following.hint_if_nobody_works(hero, job):
             try:
                 for output in hero.follow(job):
                     if live:
@@ -101,7 +101,7 @@ def ask(
                 raise
     if live and job.status == "done":
         return
-    jobs.print_outcome(job, json)
+    following.print_outcome(job, json)
 
 
 @app.command()

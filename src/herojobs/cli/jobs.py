@@ -1,193 +1,19 @@
-"""Commands about jobs: submit, run, get, wait, list, cancel, retry, delete, history, logs."""
+"""Commands that look after jobs: get, wait, list, cancel, retry, duplicate, delete, history, logs."""
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from herojobs.cli import common, times
+from herojobs.cli import common, following, times
 from herojobs.cli.common import Circle, Json, Reference, Topic, options
-from herojobs.errors import HeroJobsError, InvalidJob, JobConflict, did_you_mean
-from herojobs.job import Job, Reason, known_kinds, now_ms
+from herojobs.errors import InvalidJob, JobConflict, did_you_mean
+from herojobs.job import Job, Reason, known_kinds
 
 if TYPE_CHECKING:
     from rich.text import Text as RichText
-
-    from herojobs.client import HeroJobs
-    from herojobs.names import Ref
-
-KINDS = {
-    ".hero": "heroscript",
-    ".heroscript": "heroscript",
-    ".rhai": "rhaiscript",
-    ".json": "openrpc",
-    ".txt": "ai",
-    ".md": "ai",
-}
-
-File = Annotated[str | None, typer.Argument(metavar="FILE|-", help="The script, call or prompt; - reads stdin.")]
-Text = Annotated[str | None, typer.Option("--text", help="The script, call or prompt itself.")]
-Kind = Annotated[
-    str | None,
-    typer.Option("--type", help="heroscript, rhaiscript, openrpc, ai or a plug-in's; guessed from the file's ending."),
-]
-Timeout = Annotated[int, typer.Option(help="Seconds it may run; 0 = the setting default_timeout.")]
-CircleOr = Annotated[str, typer.Option("--circle", "-c", help="The circle (tenant).")]
-TopicOr = Annotated[str, typer.Option("--topic", "-t", help="The topic (queue) within the circle.")]
-Priority = Annotated[int, typer.Option(help="0 to 9; 9 starts first within its queue.")]
-MaxAttempts = Annotated[int | None, typer.Option(help="How often it may start when its worker dies (3).")]
-Retries = Annotated[
-    int | None, typer.Option(help="How many more times it is tried when it fails; default by the setting retry, 0.")
-]
-RetryDelay = Annotated[
-    float | None, typer.Option(help="Seconds before the first retry, doubled for each further one; likewise, 10.")
-]
-RetryOn = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="What is retried: failed, timeout, killed, oom, lost, or a text that occurs in the error, with * for "
-        "anything; may be given more than once. Likewise, failed and timeout."
-    ),
-]
-IdempotencyKey = Annotated[
-    str, typer.Option("--idempotency-key", help="If a job with this key was submitted lately, print that one.")
-]
-UniqueKey = Annotated[str, typer.Option("--unique", help="If a job with this key is there, print that one.")]
-UniqueUntil = Annotated[
-    str, typer.Option(help="How long it is there: finished (default), started, or a time like 90s, 10m, 2h, 1d.")
-]
-Expires = Annotated[
-    str | None, typer.Option(help="When it ends unless it has started: ISO date and time, or a delay like 90s, 10m.")
-]
-LimitKey = Annotated[str, typer.Option(help="What it counts for where its topic limits keys: a customer, say.")]
-Keep = Annotated[bool, typer.Option("--log", help="Keep its output.")]
-AfterJobs = Annotated[list[str] | None, typer.Option("--after", help="A job that must be over first; repeatable.")]
-OnFailure = Annotated[
-    str, typer.Option("--on-failure", help="What becomes of it if one of these fails: cancel, fail, or run anyway.")
-]
-LONGEST_ANSWER = 1 << 20
-"""Characters of a job's output that are kept, to know an answer that stood there."""
-
-Tags = Annotated[list[str] | None, typer.Option("--tag", help="A label; may be given more than once.")]
-At = Annotated[str | None, typer.Option(help="When it may start: ISO date and time, or a delay like 90s, 10m, 2h, 1d.")]
-
-
-def submit(
-    file: File = None,
-    text: Text = None,
-    kind: Kind = None,
-    circle: CircleOr = "default",
-    topic: TopicOr = "default",
-    timeout: Timeout = 0,
-    at: At = None,
-    expires: Expires = None,
-    priority: Priority = 0,
-    max_attempts: MaxAttempts = None,
-    retries: Retries = None,
-    retry_delay: RetryDelay = None,
-    retry_on: RetryOn = None,
-    idempotency_key: IdempotencyKey = "",
-    unique_key: UniqueKey = "",
-    unique_until: UniqueUntil = "",
-    limit_key: LimitKey = "",
-    after: AfterJobs = None,
-    on_failure: OnFailure = "cancel",
-    log: Keep = False,
-    tag: Tags = None,
-    json: Json = False,
-) -> None:
-    """Submit a job and print its reference."""
-    began = now_ms()
-    with options.client() as hero:
-        job = hero.submit(
-            content(file, text),
-            params_type=_kind(kind, file),
-            circle_id=circle,
-            topic=topic,
-            timeout=timeout,
-            at=None if at is None else times.moment(at, 1, "at"),
-            priority=priority,
-            max_attempts=max_attempts,
-            retries=retries,
-            retry_delay=retry_delay,
-            retry_on=retry_on,
-            after=after or (),
-            on_failure=on_failure,
-            log=log,
-            idempotency_key=idempotency_key,
-            unique_key=unique_key,
-            unique_until=_unique_until(unique_until),
-            limit_key=limit_key,
-            expires_at=None if expires is None else times.moment(expires, 1, "expires"),
-            tags=tag or (),
-        )
-    if (idempotency_key or unique_key) and job.created_ms < began:
-        print(f"{job.ref} has this key already", file=sys.stderr)
-    if json:
-        common.print_json(job)
-    else:
-        print(job.ref)
-
-
-def run(
-    file: File = None,
-    text: Text = None,
-    kind: Kind = None,
-    circle: CircleOr = "default",
-    topic: TopicOr = "default",
-    timeout: Timeout = 0,
-    priority: Priority = 0,
-    max_attempts: MaxAttempts = None,
-    retries: Retries = None,
-    retry_delay: RetryDelay = None,
-    retry_on: RetryOn = None,
-    after: AfterJobs = None,
-    on_failure: OnFailure = "cancel",
-    log: Keep = False,
-    tag: Tags = None,
-    json: Json = False,
-) -> None:
-    """Submit a job, show its output and result, and end with 0 if it is done, 1 if it ended in error.
-
-    Ctrl-C leaves the job running.
-    """
-    with options.client() as hero:
-        # Output is kept even if nobody asked: a short job has said all before anyone can listen.
-        job = hero.submit(
-            content(file, text),
-            params_type=_kind(kind, file),
-            circle_id=circle,
-            topic=topic,
-            timeout=timeout,
-            priority=priority,
-            max_attempts=max_attempts,
-            retries=retries,
-            retry_delay=retry_delay,
-            retry_on=retry_on,
-            after=after or (),
-            on_failure=on_failure,
-            log=log or not json,
-            tags=tag or (),
-        )
-        shown = Shown()
-        try:
-            if not json:
-                with hint_if_nobody_works(hero, job):
-                    for output in hero.follow(job):
-                        shown.write(output)
-            job = hero.wait(job)
-        except KeyboardInterrupt:
-            print(f"{job.ref} goes on; herojobs cancel {job.ref} ends it", file=sys.stderr)
-            raise
-    print_outcome(job, json, shown)
 
 
 def get(ref: Reference, json: Json = False) -> None:
@@ -210,12 +36,12 @@ def wait(
     """Wait until a job is over; ends like `run`, or with 5 if it isn't over in time."""
     with options.client() as hero:
         parsed = common.checked_ref(hero, ref)
-        shown = Shown()
-        followers = _follow(hero, parsed, shown) if follow else []
+        shown = following.Shown()
+        followers = following.follow(hero, parsed, shown) if follow else []
         job = hero.wait(parsed, timeout)
         for follower in followers:
             follower.join(1)
-    print_outcome(job, json, shown)
+    following.print_outcome(job, json, shown)
 
 
 def list_(
@@ -404,8 +230,6 @@ def logs(
 
 
 COMMANDS: dict[str, Any] = {
-    "run": run,
-    "submit": submit,
     "get": get,
     "wait": wait,
     "list": list_,
@@ -416,132 +240,6 @@ COMMANDS: dict[str, Any] = {
     "history": history,
     "logs": logs,
 }
-
-
-def _kind(kind: str | None, file: str | None) -> str:
-    """Return the kind of job that was asked for, or that the file's ending tells."""
-    return kind or KINDS.get(Path(file or "").suffix.lower(), "heroscript")
-
-
-def _unique_until(text: str) -> str | int:
-    """Return how long a job is the only one: a word as it stands, a span like 90s as seconds."""
-    return times.span(text, "unique_until") if text[:1].isdigit() else text
-
-
-def content(file: str | None, text: str | None = None) -> str:
-    """Return what a command was given: a file's text, that of standard input for `-`, or the text itself."""
-    if (file is None) == (text is None):
-        common.fail("give one of FILE, - for standard input, and --text", common.USAGE)
-    if text is not None:
-        return text
-    try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file or "").read_bytes()
-    except OSError as e:
-        raise InvalidJob("FILE", file, f"can't be read: {e.strerror}") from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as e:
-        raise InvalidJob("FILE", file, f"not UTF-8 at byte {e.start}") from None
-
-
-@contextmanager
-def hint_if_nobody_works(hero: HeroJobs, job: Job) -> Iterator[None]:
-    """Say what the job may wait for if it hasn't started when the block has run for a moment."""
-
-    def look() -> None:
-        if hero.get(job).status != "new":
-            return
-        names = {job.queue.circle, str(job.queue)}
-        reason = next((f"{name} is paused (herojobs resume {name})" for name in hero.paused() if name in names), None)
-        print(
-            f"{job.ref} waits: {reason or 'does a WatchDog run? (herojobs dev, in another terminal)'}", file=sys.stderr
-        )
-
-    timer = threading.Timer(1.0, look)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-class Shown:
-    """A job's output on its way to stderr; it knows whether a model's answer has been read there already."""
-
-    def __init__(self) -> None:
-        self._parts: list[str] = []
-        self._size = 0
-
-    def write(self, text: str) -> None:
-        """Write a piece of the output."""
-        sys.stderr.write(text)
-        sys.stderr.flush()
-        self._parts.append(text)
-        self._size += len(text)
-        if self._size > 2 * LONGEST_ANSWER:
-            self._parts = ["".join(self._parts)[-LONGEST_ANSWER:]]
-            self._size = len(self._parts[0])
-
-    def ends_with_answer(self, job: Job) -> bool:
-        """Return whether a model's answer stands at the end of the output, in the place where results go too."""
-        if job.params_type != "ai" or not self._parts or not job.result:
-            return False
-        try:
-            same = os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
-        except (OSError, ValueError):  # one of them is no file
-            return False
-        return same and "".join(self._parts).rstrip().endswith(job.result.rstrip())
-
-    def end_line(self) -> None:
-        """Begin a new line if the output has none at its end."""
-        if self._parts and not self._parts[-1].endswith("\n"):
-            self.write("\n")
-
-
-def print_outcome(job: Job, json: bool, shown: Shown | None = None) -> None:
-    """Print a job that is over, by its result or its error; end with 1 if it isn't done.
-
-    Args:
-        job: the job.
-        json: whether to print it whole, as JSON.
-        shown: its output so far; an answer that stands there isn't printed again.
-    """
-    if json:
-        common.print_json(job)
-    elif job.status == "done":
-        if shown is not None and shown.ends_with_answer(job):
-            shown.end_line()
-        elif job.result:
-            print(common.shown(job.result))
-    else:
-        print(f"error: {job.ref} {job.explain_end()}: {job.error}", file=sys.stderr)
-    if job.status != "done":
-        raise typer.Exit(common.JOB_FAILED)
-
-
-def _follow(hero: HeroJobs, ref: Ref, shown: Shown) -> list[threading.Thread]:
-    """Write a job's output and its progress to stderr, from threads that end with the job or the command."""
-
-    def output() -> None:
-        with suppress(HeroJobsError, OSError):  # that is for `wait` to tell
-            for text in hero.follow(ref):
-                shown.write(text)
-
-    def progress() -> None:
-        told = None
-        with suppress(HeroJobsError, OSError):
-            while not hero.get(ref).is_over:
-                found = hero.progress(ref)
-                if found is not None and found != told:
-                    print(f"{found.percent:g}% {found.text}".rstrip(), file=sys.stderr)
-                told = found
-                time.sleep(0.2)
-
-    threads = [threading.Thread(target=work, daemon=True) for work in (output, progress)]
-    for thread in threads:
-        thread.start()
-    return threads
 
 
 def _show(job: Job, progress: str = "") -> None:

@@ -31,6 +31,7 @@ from herojobs.cli import (
     server,
     services,
     sessions,
+    submitting,
 )
 from herojobs.cli.common import INTERRUPTED, TROUBLE, USAGE, code_for, options, told
 
@@ -42,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (jobs, queues, serve, server, doctor, chaos, bench, scripts, hooks, flows, sessions, prune):
+for group in (submitting, jobs, queues, serve, server, doctor, chaos, bench, scripts, hooks, flows, sessions, prune):
     for name, command in group.COMMANDS.items():
         app.command(name)(command)
 app.add_typer(ai.app, name="ai")

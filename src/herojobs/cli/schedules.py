@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from herojobs.cli import common, jobs
+from herojobs.cli import common
 from herojobs.cli.common import Json, options
-from herojobs.cli.jobs import (
+from herojobs.cli.submitting import (
     CircleOr,
     File,
     Keep,
@@ -20,6 +19,8 @@ from herojobs.cli.jobs import (
     Text,
     Timeout,
     TopicOr,
+    content,
+    kind_of,
 )
 from herojobs.job import DEFAULT_MAX_ATTEMPTS, Job
 
@@ -59,8 +60,8 @@ def add(
 ) -> None:
     """Have a job made whenever WHEN says, and print the next runs."""
     job = Job(
-        params=jobs.content(file, text),
-        params_type=kind or jobs.KINDS.get(Path(file or "").suffix.lower(), "heroscript"),
+        params=content(file, text),
+        params_type=kind_of(kind, file),
         circle_id=circle,
         topic=topic,
         timeout=timeout,

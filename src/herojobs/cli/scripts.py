@@ -12,7 +12,7 @@ import typer
 
 from herojobs.cli import common
 from herojobs.cli.common import Json, options
-from herojobs.cli.jobs import content
+from herojobs.cli.submitting import content
 from herojobs.errors import InvalidJob, SettingsError
 
 if TYPE_CHECKING:
