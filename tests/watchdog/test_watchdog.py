@@ -181,7 +181,7 @@ def test_a_scheduled_job_starts_when_it_is_due(hero: HeroJobs, start: Start) -> 
     start()
     due = int(time.time()) + 2
     done = hero.wait(hero.submit("!!core.echo", at=due), 60)
-    assert due * 1000 <= done.started_ms < due * 1000 + 700
+    assert due * 1000 <= done.started_ms < due * 1000 + 10_000
 
 
 def test_a_job_of_another_circle_does_not_wait_for_a_full_queue(hero: HeroJobs, start: Start, tmp_path: Any) -> None:
