@@ -358,3 +358,12 @@ def test_a_submission_whose_ids_a_foreign_program_uses_gets_others(given: dict[s
         assert len({job.job_id for job in jobs}) == 5
         assert len(hero.list(circle_id="c")) == 5
     assert Queue("c", "t") == jobs[0].queue
+
+
+def test_ids_that_a_lost_history_has_used_are_passed_over(tmp_path: Path, redis_url: str) -> None:
+    with HeroJobs(home=tmp_path / "lost", redis_url=redis_url) as hero:
+        hero.submit_many([{"params": ECHO, "circle_id": "c"} for _ in range(1_100)])
+    with HeroJobs(home=tmp_path / "new", redis_url=redis_url) as hero:
+        assert hero.submit(ECHO, circle_id="c").job_id == 1_101
+        many = hero.submit_many([{"params": ECHO, "circle_id": "c", "expires_at": 4_000_000_000}] * 2)
+        assert [job.job_id for job in many] == [1_102, 1_103]

@@ -62,9 +62,8 @@ class Submissions:
         await redis.connect()  # while nothing is written yet
         (data,) = self._store.add_many(queue, (job,))
         self._store.remember_spelling(queue, job.circle_id, job.topic)
-        entry = (job.job_id, data, job.time_scheduled * 1000, job.priority)
         try:
-            answer = await redis.run(submit(queue, (entry,)))
+            answer = await redis.run(submit(queue, ((job.job_id, data, job.time_scheduled * 1000, job.priority),)))
         except RedisUnavailable as e:
             raise SubmissionUnconfirmed([str(job.ref)], e) from e
         if answer.existing:
@@ -105,19 +104,14 @@ class Submissions:
                 for queue, group, written in stored:
                     for start in range(0, len(group), JOBS_A_CALL):
                         part = group[start : start + JOBS_A_CALL]
-                        entries = [
-                            (job.job_id, data, job.time_scheduled * 1000, job.priority)
-                            for job, data in zip(part, written[start : start + JOBS_A_CALL], strict=True)
-                        ]
-                        await pipeline.send(submit(queue, entries))
+                        await pipeline.send(submit(queue, _entries(part, written[start : start + JOBS_A_CALL])))
                         sent.append((queue, part))
-                        if expiring := [(job.job_id, job.expires_at * 1000) for job in part if job.expires_at]:
+                        if expiring := _expiring(part):
                             await pipeline.send(expire_at(queue, expiring))
                             sent.append((queue, []))
                 for job in instead.values():
                     if job.status == JobStatus.NEW and not job.time_start:  # perhaps its client died before queueing it
-                        entry = (job.job_id, jobs.encode(job), job.time_scheduled * 1000, job.priority)
-                        await pipeline.send(submit(job.queue, [entry]))
+                        await pipeline.send(submit(job.queue, _entries([job], [jobs.encode(job)])))
                         sent.append((job.queue, []))
                 answers = await pipeline.results()
         except RedisUnavailable as e:
@@ -181,16 +175,37 @@ class Submissions:
         return stored
 
     async def _rename(self, queue: Queue, part: Sequence[Job], answer: Submitted) -> None:
-        """Give jobs another id whose Redis key a foreign program has used already."""
+        """Give jobs another id whose Redis key a foreign program, or a history that was lost, has used already."""
+        while moved := self._take_back(queue, part, answer):
+            ((_, part, written),) = self._stored({queue: moved}, False, {})
+            try:
+                answer = await self._redis.run(submit(queue, _entries(part, written)))
+                if expiring := _expiring(part):
+                    await self._redis.run(expire_at(queue, expiring))
+            except RedisUnavailable as e:
+                raise SubmissionUnconfirmed([str(job.ref) for job in part], e) from e
+
+    def _take_back(self, queue: Queue, part: Sequence[Job], answer: Submitted) -> list[Job]:
+        """Delete jobs from OurDB whose id is taken in Redis; return them, without an id."""
         taken = {existing.id for existing in answer.existing}
         moved = [job for job in part if job.job_id in taken and not self._has_run(queue, job)]
-        if not moved:
-            return
-        self._store.delete(queue, [job.job_id for job in moved])
+        if moved:
+            self._store.delete(queue, [job.job_id for job in moved])
         for job in moved:
             job.job_id = 0
-        await self.submit_many(moved)
+        return moved
 
     def _has_run(self, queue: Queue, job: Job) -> bool:
         """Return whether reconciliation was faster than we and the job has gone on since."""
         return self._store.get(queue, job.job_id).status != JobStatus.NEW
+
+
+def _entries(part: Sequence[Job], written: Sequence[bytes]) -> list[tuple[int, bytes, int, int]]:
+    """Return what Redis is given of jobs: id, JSON, due time in ms, priority."""
+    return [
+        (job.job_id, data, job.time_scheduled * 1000, job.priority) for job, data in zip(part, written, strict=True)
+    ]
+
+
+def _expiring(part: Sequence[Job]) -> list[tuple[int, int]]:
+    return [(job.job_id, job.expires_at * 1000) for job in part if job.expires_at]

@@ -41,6 +41,8 @@ from herojobs.worker.run import micros_since, over, over_by, with_usage
 
 BEAT = 0.25
 """Seconds between two signs of life."""
+MOST_HELD = 64
+"""Messages that wait for more to go with: the WatchDog takes in the first ends of many while the others run."""
 
 
 class ConcurrentWorker:
@@ -173,10 +175,13 @@ class ConcurrentWorker:
         if not self._outbox:
             self._loop.call_soon(self._flush, context=self._own_context)
         self._outbox.append(message)
+        if len(self._outbox) >= MOST_HELD:
+            self._flush()
 
     def _flush(self) -> None:
         messages, self._outbox = self._outbox, []
-        self._data.sendall(frame(messages))
+        if messages:
+            self._data.sendall(frame(messages))
 
     def _obey(self, order: Control) -> None:
         """Take an order, in the control thread: the run may hold the event loop now, or await something."""
