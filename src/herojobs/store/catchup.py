@@ -22,8 +22,10 @@ from herojobs.ourdb.state import parse
 from herojobs.store.jobs import JobStore, decoded
 from herojobs.store.sqlite import statement
 
-BATCH = 20_000
-"""Versions a transaction."""
+BATCH = 2_000
+"""Versions a transaction: few, as a WatchDog keeps the memory that they took."""
+BATCH_UNNAMED = 40_000
+"""The same where versions don't hold their id, which is looked for in the whole table."""
 BATCH_BYTES = 16 * 1024 * 1024
 """Bytes of them, so that big jobs don't fill the memory."""
 
@@ -199,6 +201,7 @@ def follow(
         part: the table.
         mark: where it is.
     """
+    most = BATCH
     while True:
         look = seen(store, queue)
         if look in (mark.seen, b""):
@@ -212,7 +215,7 @@ def follow(
         count = size = 0
         if location < end.location:
             for version in store.scan(queue, location):
-                if version.location >= end.location or count >= BATCH or size >= BATCH_BYTES:
+                if version.location >= end.location or count >= most or size >= BATCH_BYTES:
                     break
                 data = b"" if version.deleted else version.data
                 if version.id:
@@ -228,8 +231,9 @@ def follow(
                 newest |= {id: unnamed[at] for id, at in store.places(queue) if at in unnamed}
             if store.end(queue).generation != end.generation:
                 continue  # compacted meanwhile: these locations are of files that are gone
-            if count < BATCH and size < BATCH_BYTES:
+            if count < most and size < BATCH_BYTES:
                 location = end.location
+            most = BATCH_UNNAMED if unnamed else BATCH
         complete = location >= end.location
         mark = mark._replace(location=location, seen=look if complete and not mark.sweep else b"")
         _write(connect(), queue, part, newest, mark)
