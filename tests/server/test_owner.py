@@ -62,3 +62,8 @@ def test_owners_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
         socket.create_connection(listening.getsockname()) as other,
     ):
         assert not owners.is_ours(other.getsockname(), listening.getsockname())
+
+
+def test_a_kernel_that_does_not_tell_counts_all_as_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Owners, "_tells", lambda self: False)
+    assert Owners().is_ours(("127.0.0.1", 1), ("127.0.0.1", 2))

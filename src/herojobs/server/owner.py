@@ -38,7 +38,21 @@ class Owners:
                 self._netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _SOCK_DIAG)
                 self._netlink.settimeout(1.0)
             except OSError:  # a sandbox that has none
-                pass
+                return
+            if not self._tells():  # a kernel built without it
+                self._netlink.close()
+                self._netlink = None
+
+    def _tells(self) -> bool:
+        """Return whether a connection that is ours is found to be."""
+        try:
+            with (
+                socket.create_server(("127.0.0.1", 0)) as server,
+                socket.create_connection(server.getsockname(), 1.0) as client,
+            ):
+                return self.is_ours(client.getsockname(), client.getpeername())
+        except OSError:
+            return False
 
     async def close(self) -> None:
         """Close what is open."""
