@@ -168,7 +168,8 @@ def judge(plan: Plan, refs: Sequence[str], log: Log, store: JobStore, faults: Se
         elif hangs:
             began = starts[-1].at
             ended = last.ended_ms * 1_000_000
-            if not any(fault.began < ended and fault.over > began for fault in faults):
+            by = max(ended, began + int((HANG_TIMEOUT + OVERRUN) * 1e9))  # `ended` is by a clock that may have jumped
+            if not any(fault.began < by and fault.over > began for fault in faults):
                 overruns.append((ended - began) / 1e9 - HANG_TIMEOUT)
     verdict.wrong_ends = dict(wrong)
     verdict.overrun = Spread.of(overruns)
