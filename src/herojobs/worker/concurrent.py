@@ -163,6 +163,8 @@ class ConcurrentWorker:
             message.checkpoint = context.has_checkpoint
         log.close()
         self._post(with_usage(message, context.usage))
+        if len(self._outbox) >= MOST_HELD:  # only here: an order that interrupted a run's own code would tear the frame
+            self._flush()
         del self._contexts[number]
         del self._tasks[number]
         self._interrupted.discard(number)
@@ -175,8 +177,6 @@ class ConcurrentWorker:
         if not self._outbox:
             self._loop.call_soon(self._flush, context=self._own_context)
         self._outbox.append(message)
-        if len(self._outbox) >= MOST_HELD:
-            self._flush()
 
     def _flush(self) -> None:
         messages, self._outbox = self._outbox, []
